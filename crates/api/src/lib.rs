@@ -1,0 +1,1 @@
+//! HTTP: turns requests into engine calls and engine answers into responses.

@@ -1,0 +1,1 @@
+//! Decisions applied: batches, transactions, outbox, timers, artifact intake.

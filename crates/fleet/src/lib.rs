@@ -1,0 +1,1 @@
+//! A crowd of simulated devices over real MQTT: demo, simulate, load.

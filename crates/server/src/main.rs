@@ -1,0 +1,2 @@
+//! The `otaru` binary.
+fn main() {}
