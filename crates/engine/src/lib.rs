@@ -1,1 +1,54 @@
-//! Decisions applied: batches, transactions, outbox, timers, artifact intake.
+//! Decisions applied: the only writer of state.
+//!
+//! Events from all sessions are collected into one batch; the batch is loaded, decided by `core` and written in
+//! one transaction; then, and only then, its messages are acknowledged and its outbox is said.
+//!
+//! Always true:
+//! - Nothing is acknowledged before everything that follows from it is stored.
+//! - Messages of one session are acknowledged in the order in which they came.
+//! - What is said to a device is in the outbox first, and is said in one session only.
+//! - The engine never calls a device: it fills mailboxes, and whoever holds the session empties them.
+//!
+//! Not here: what is decided (`core`), how it is stored (`store`), and any protocol (`gateway`, `api`).
+
+mod artifacts;
+mod batch;
+mod campaigns;
+mod clock;
+mod connect;
+mod devices;
+mod downloads;
+mod driver;
+mod errors;
+mod explain;
+mod ids;
+mod inbox;
+pub mod limits;
+mod packages;
+mod reading;
+mod sessions;
+mod settings;
+mod tokens;
+mod views;
+
+pub use artifacts::{Declared, IngestError};
+pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
+pub use clock::{Clock, ServiceClock, SystemClock};
+pub use connect::{ConnectRequest, Refusal, RefusedConnection};
+pub use devices::{DeviceError, DeviceRequest, RegisteredDevice};
+pub use downloads::{Download, DownloadError};
+pub use driver::{Engine, Health, OpenError};
+pub use errors::Faulty;
+pub use explain::{DeviceExplanation, DeploymentExplanation};
+pub use inbox::{Uplink, UplinkReading};
+pub use packages::{PackageError, PackageRequest};
+pub use sessions::{Delivery, Session};
+pub use settings::Settings;
+pub use tokens::{NewToken, Operator, TokenError};
+pub use views::{DeploymentView, ReportView};
+
+pub use otaru_store::{
+    Actor, ArtifactRow, AuditRow, BlobReader, CampaignRow, Counts, Delivery as PackageDelivery, DeviceFilter,
+    DevicePatch, DeviceRecord, Fault, PackageRow, Page, ProductRow, Role, StoreError, TokenRow,
+    CampaignKey, DeploymentKey, DeviceKey, PackageKey, ProductKey, ReportSeq,
+};

@@ -1,1 +1,31 @@
-//! What is remembered: a narrow set of domain-shaped operations on SQLite or in memory.
+//! What is remembered: a narrow set of operations in the words of the domain, and a place for bytes.
+//!
+//! Always true:
+//! - Every member of [`Store`] passes the same suite, `conformance`.
+//! - A campaign's counters change in the same transaction as the deployments they count.
+//! - When an operation returns `Ok`, what it wrote survives `kill -9` and the loss of power (not in memory).
+//! - No SQL and no row type of an engine leaves this crate.
+//!
+//! Not here: what any of it means (`core`), and who may do it (`engine`).
+#![warn(missing_docs)]
+
+mod blobs;
+mod error;
+mod memory;
+mod rows;
+mod sqlite;
+mod transact;
+mod vault;
+mod waist;
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
+pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter};
+pub use error::{Fault, StoreError};
+pub use memory::Faults;
+pub use rows::*;
+pub use sqlite::SqliteOptions;
+pub use transact::{Changes, Committed, Decide, DeviceView, Loaded, NewReport, OutboxLine, QuarantinedEvent, Say, Wanted};
+pub use vault::{Vault, VaultError};
+pub use waist::Store;

@@ -1,0 +1,86 @@
+//! What a store operation can fail with, and whose fault it is.
+
+/// Whose fault an error is; the edges map it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller asked for something that cannot be.
+    Caller,
+    /// Try again later.
+    Unavailable,
+    /// Ours.
+    Bug,
+}
+
+/// Why nothing was written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The name is taken: what, and which.
+    #[error("{what} {id} exists already")]
+    Exists {
+        /// `device`, `product`, …
+        what: &'static str,
+        /// Its public id.
+        id: String,
+    },
+    /// There is none: what, and which.
+    #[error("there is no {what} {id}")]
+    Missing {
+        /// `device`, `product`, …
+        what: &'static str,
+        /// Its public id.
+        id: String,
+    },
+    /// It cannot be deleted while something refers to it.
+    #[error("{what} {id} is in use by {by}")]
+    InUse {
+        /// `package`, `product`, …
+        what: &'static str,
+        /// Its public id.
+        id: String,
+        /// What refers to it.
+        by: String,
+    },
+    /// A row broke a rule of the schema. In a batch: one of its events is poisoned; nothing was written.
+    #[error("a row broke a rule of the store: {0}")]
+    Constraint(String),
+    /// The deciding closure of a batch panicked; nothing was written.
+    #[error("a decision panicked: {0}")]
+    DecisionPanicked(String),
+    /// The store cannot be written or read now; nothing was written. Trying again may succeed.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be understood.
+    #[error("stored {what} cannot be understood: {problem}")]
+    Corrupt {
+        /// Which kind of row.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another otaru; stop that one first, or use its API")]
+    Locked {
+        /// The data directory.
+        path: String,
+    },
+    /// It was made by a newer release.
+    #[error("the store has schema version {found}, this release knows up to {known}; use a newer release")]
+    TooNew {
+        /// What is stored.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
+}
+
+impl StoreError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            StoreError::Exists { .. } | StoreError::Missing { .. } | StoreError::InUse { .. } => Fault::Caller,
+            StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => Fault::Unavailable,
+            StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. } => Fault::Bug,
+        }
+    }
+}

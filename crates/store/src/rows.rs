@@ -1,0 +1,450 @@
+//! What the store hands out and takes: plain values in the words of the domain.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use otaru_core::campaign::{CampaignState, Policy};
+use otaru_core::deployment::{Deployment, Label};
+use otaru_core::{Epoch, ServiceTime, WallTime};
+use otaru_proto::{DeviceId, PackageKind};
+use serde::{Deserialize, Serialize};
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+    )*};
+}
+
+keys! {
+    /// A tenant, inside the store.
+    ProjectKey;
+    /// A product, inside the store.
+    ProductKey;
+    /// A device, inside the store. Never given to another device.
+    DeviceKey;
+    /// A package, inside the store.
+    PackageKey;
+    /// A campaign, inside the store.
+    CampaignKey;
+    /// A deployment, inside the store. Grows with time.
+    DeploymentKey;
+    /// A report's place in the history of all devices. Grows with time.
+    ReportSeq;
+    /// A line's place in the outbox.
+    OutboxSeq;
+}
+
+/// Who asks for a change; recorded with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// For people: a token's name, `platform`, or a command.
+    pub name: String,
+    /// The tenant whose rows are meant.
+    pub project: ProjectKey,
+}
+
+/// A page of a list: what comes after `after`, at most `limit` entries. Keys grow; lists are oldest first
+/// unless an operation says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<K> {
+    /// The key of the last entry already seen.
+    pub after: Option<K>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// What the store knew when it was opened.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Counts the openings of this store, from 1. Session epochs of this run begin with it.
+    pub number: i64,
+    /// The service time of the last heartbeat; 0 for a new store.
+    pub service_time: ServiceTime,
+    /// The wall time of the last heartbeat; `None` for a new store.
+    pub last_seen: Option<WallTime>,
+    /// The default tenant, made at the first opening.
+    pub project: ProjectRow,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectRow {
+    /// Inside the store.
+    pub key: ProjectKey,
+    /// 24 lower-case hex digits.
+    pub project_id: String,
+}
+
+/// A product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProductRow {
+    /// Inside the store.
+    pub key: ProductKey,
+    /// Given by the caller, or 24 lower-case hex digits. Unique per server.
+    pub product_id: String,
+    /// For people.
+    pub name: String,
+    /// When it was made.
+    pub created_at: WallTime,
+}
+
+/// A device as registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// Inside the store.
+    pub key: DeviceKey,
+    /// Unique per server.
+    pub device_id: DeviceId,
+    /// The maker's own number, unique within the product.
+    pub node_id: String,
+    /// Which product it is an instance of.
+    pub product: ProductKey,
+    /// The same, by public id.
+    pub product_id: String,
+    /// The device through which it is reached, for a child.
+    pub gateway: Option<DeviceKey>,
+    /// For people.
+    pub name: Option<String>,
+    /// For choosing devices.
+    pub tags: BTreeMap<String, String>,
+    /// Its secret, sealed by the vault; `None` for a child that never connects by itself.
+    pub sealed_secret: Option<Vec<u8>>,
+    /// It may not connect.
+    pub frozen: bool,
+    /// When it was registered.
+    pub created_at: WallTime,
+}
+
+/// What changes about a device while it lives. One narrow row per device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceState {
+    /// As last reported.
+    pub firmware_version: Option<String>,
+    /// As last reported.
+    pub software_version: Option<String>,
+    /// The last of its reports; the others hang on it by `previous`.
+    pub last_report: Option<ReportSeq>,
+    /// When that was received.
+    pub last_report_at: Option<WallTime>,
+    /// Its latest session.
+    pub epoch: Option<Epoch>,
+    /// When that session began.
+    pub connected_at: Option<WallTime>,
+    /// Its deployment that finished last: late truth belongs to it.
+    pub last_finished: Option<DeploymentKey>,
+}
+
+/// A device with what changes about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// As registered.
+    pub row: DeviceRow,
+    /// As lived.
+    pub state: DeviceState,
+    /// The public id of its gateway, for a child.
+    pub gateway_id: Option<DeviceId>,
+}
+
+/// A device to be registered.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    /// Public id, already made.
+    pub device_id: DeviceId,
+    /// The maker's own number.
+    pub node_id: String,
+    /// Which product, by public id.
+    pub product_id: String,
+    /// Its gateway, by public id.
+    pub gateway_id: Option<DeviceId>,
+    /// For people.
+    pub name: Option<String>,
+    /// For choosing devices.
+    pub tags: BTreeMap<String, String>,
+    /// Sealed by the vault.
+    pub sealed_secret: Option<Vec<u8>>,
+}
+
+/// What to change about a registered device; `None` leaves a member as it is.
+#[derive(Clone, Debug, Default)]
+pub struct DevicePatch {
+    /// A name, or none.
+    pub name: Option<Option<String>>,
+    /// All its tags.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Whether it is refused.
+    pub frozen: Option<bool>,
+    /// A new sealed secret.
+    pub sealed_secret: Option<Vec<u8>>,
+}
+
+/// Which devices of a list are wanted; everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceFilter {
+    /// Only of this product, by public id.
+    pub product_id: Option<String>,
+    /// Only with all of these tags.
+    pub tags: BTreeMap<String, String>,
+    /// Only children of this gateway.
+    pub gateway_id: Option<DeviceId>,
+}
+
+/// Bytes that are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactRow {
+    /// SHA-256, 64 lower-case hex digits.
+    pub artifact_id: String,
+    /// How many bytes.
+    pub size_bytes: u64,
+    /// When they were first kept.
+    pub created_at: WallTime,
+}
+
+/// How a device gets the bytes of a package.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// With a bearer token in the notice (the `firmware_upgrade` form).
+    #[default]
+    Token,
+    /// With a signed address (the `_v2` form).
+    SignedUrl,
+}
+
+/// A package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageRow {
+    /// Inside the store.
+    pub key: PackageKey,
+    /// 24 lower-case hex digits.
+    pub package_id: String,
+    /// For which product, by public id.
+    pub product_id: String,
+    /// Which version slot it fills.
+    pub kind: PackageKind,
+    /// The version a device runs after it.
+    pub version: String,
+    /// The versions it starts from; empty means any.
+    pub source_versions: Vec<String>,
+    /// Its bytes.
+    pub artifact_id: String,
+    /// How many bytes.
+    pub size_bytes: u64,
+    /// The name the device is told.
+    pub file_name: String,
+    /// Passed on to the device as it is.
+    pub custom_info: Option<String>,
+    /// How the device gets the bytes.
+    pub delivery: Delivery,
+    /// When it was made.
+    pub created_at: WallTime,
+}
+
+/// A package to be made. Key and time are the store's to give.
+#[derive(Clone, Debug)]
+pub struct NewPackage {
+    /// Already made.
+    pub package_id: String,
+    /// For which product, by public id.
+    pub product_id: String,
+    /// Which version slot it fills.
+    pub kind: PackageKind,
+    /// The version a device runs after it.
+    pub version: String,
+    /// The versions it starts from.
+    pub source_versions: Vec<String>,
+    /// Must be kept already.
+    pub artifact_id: String,
+    /// The name the device is told.
+    pub file_name: String,
+    /// Passed on to the device.
+    pub custom_info: Option<String>,
+    /// How the device gets the bytes.
+    pub delivery: Delivery,
+}
+
+/// Which devices a campaign is for. Stored with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Targets {
+    /// These, in this order.
+    Devices(Vec<DeviceKey>),
+    /// All of the campaign's product.
+    Product,
+    /// Those of the campaign's product with all of these tags.
+    Tags(BTreeMap<String, String>),
+}
+
+/// A campaign as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignRow {
+    /// Inside the store.
+    pub key: CampaignKey,
+    /// 24 lower-case hex digits.
+    pub campaign_id: String,
+    /// For people.
+    pub name: String,
+    /// Where it is.
+    pub state: CampaignState,
+    /// It was told to start; `state` may still be `Preparing`.
+    pub started: bool,
+    /// All its deployments are made; `total` is final.
+    pub filled: bool,
+    /// The product of its packages, by public id.
+    pub product_id: String,
+    /// Its packages, in the order in which the operator gave them.
+    pub packages: Vec<Arc<PackageRow>>,
+    /// Its rules.
+    pub policy: Policy,
+    /// Which devices.
+    pub targets: Targets,
+    /// When it was made.
+    pub created_at: WallTime,
+    /// When it was started.
+    pub started_at: Option<WallTime>,
+    /// When it ended.
+    pub finished_at: Option<WallTime>,
+    /// Who made it.
+    pub created_by: String,
+}
+
+/// A campaign to be made, in state `Preparing`.
+#[derive(Clone, Debug)]
+pub struct NewCampaign {
+    /// Already made.
+    pub campaign_id: String,
+    /// For people.
+    pub name: String,
+    /// Starts as soon as its first devices are prepared.
+    pub started: bool,
+    /// The product of its packages, by public id.
+    pub product_id: String,
+    /// In order.
+    pub packages: Vec<PackageKey>,
+    /// Its rules.
+    pub policy: Policy,
+    /// Which devices.
+    pub targets: Targets,
+}
+
+/// How many deployments of a campaign are where. `total` is their sum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(pub BTreeMap<Label, u64>);
+
+impl Counts {
+    /// How many in this place.
+    #[must_use]
+    pub fn of(&self, label: Label) -> u64 {
+        self.0.get(&label).copied().unwrap_or(0)
+    }
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+    /// How many are not finished.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.0.iter().filter(|(label, _)| !label.is_finished()).map(|(_, n)| n).sum()
+    }
+    /// How many hold a slot.
+    #[must_use]
+    pub fn slots_held(&self) -> u64 {
+        self.0.iter().filter(|(label, _)| label.holds_slot()).map(|(_, n)| n).sum()
+    }
+}
+
+/// A deployment as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRow {
+    /// Inside the store.
+    pub key: DeploymentKey,
+    /// Of which campaign.
+    pub campaign: CampaignKey,
+    /// On which device.
+    pub device: DeviceKey,
+    /// An operator's retry of a finished one adds a run; from 1.
+    pub run: u32,
+    /// Which wave of the campaign, from 0.
+    pub wave: u16,
+    /// Where it is and what was heard.
+    pub deployment: Deployment,
+    /// When it was made.
+    pub created_at: WallTime,
+    /// When it last changed.
+    pub updated_at: WallTime,
+}
+
+/// A deployment in a list, with the public ids around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRecord {
+    /// The deployment.
+    pub row: DeploymentRow,
+    /// On which device, by public id (also of a device that was deleted since).
+    pub device_id: DeviceId,
+    /// Of which campaign, by public id.
+    pub campaign_id: String,
+}
+
+/// A report in a device's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportRecord {
+    /// Its place in the history.
+    pub seq: ReportSeq,
+    /// When it was received.
+    pub received_at: WallTime,
+    /// As received.
+    pub payload: Vec<u8>,
+    /// What we made of it, a JSON object.
+    pub reading: String,
+    /// Of which campaign, if it belonged to one.
+    pub campaign_id: Option<String>,
+}
+
+/// An API token. The token itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    /// 24 lower-case hex digits, for listing and revoking.
+    pub token_id: String,
+    /// For people.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// SHA-256 of the token, 64 lower-case hex digits.
+    pub hash: String,
+    /// Of which tenant.
+    pub project: ProjectKey,
+    /// When it was made.
+    pub created_at: WallTime,
+}
+
+/// What the holder of a token may do. Each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Change devices, packages and campaigns.
+    Operator,
+    /// Approve what needs a second person.
+    Approver,
+    /// Make and revoke tokens.
+    Admin,
+}
+
+/// Who did what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its place in the log.
+    pub seq: i64,
+    /// When.
+    pub at: WallTime,
+    /// Who.
+    pub actor: String,
+    /// What, in one word: `campaign_started`, `foreign_child_refused`.
+    pub action: String,
+    /// On what, by public id.
+    pub subject: String,
+}

@@ -1,0 +1,154 @@
+//! The batch: load what is concerned, decide, write everything that follows, in one transaction.
+//!
+//! The deciding part is a pure closure that the caller passes in, so that it runs on whatever thread or
+//! connection holds the transaction. It may be run again from the start if the engine of the store has to
+//! retry; it must not do anything but return.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use otaru_core::{Epoch, ServiceTime, WallTime};
+use otaru_proto::DeviceId;
+
+use crate::rows::{
+    CampaignKey, CampaignRow, Counts, DeploymentKey, DeploymentRow, DeviceKey, DeviceRow, DeviceState,
+};
+
+/// What a batch is about. Everything asked for is loaded before the decision; what does not exist is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// These devices.
+    pub devices: Vec<DeviceKey>,
+    /// These, by public id: the children that gateways spoke for.
+    pub device_ids: Vec<DeviceId>,
+    /// And the devices whose deployments have a deadline at or before this time, at most so many deployments,
+    /// earliest first.
+    pub due: Option<(ServiceTime, u32)>,
+    /// And the devices of a campaign's unfinished deployments after this key, at most so many.
+    pub unfinished_of: Option<(CampaignKey, Option<DeploymentKey>, u32)>,
+}
+
+/// What the decision sees.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Every device asked for, by any of the ways.
+    pub devices: BTreeMap<DeviceKey, DeviceView>,
+    /// The devices that were asked for by public id.
+    pub by_id: BTreeMap<DeviceId, DeviceKey>,
+    /// The campaigns of every deployment in `devices`.
+    pub campaigns: BTreeMap<CampaignKey, (Arc<CampaignRow>, Counts)>,
+    /// The deployments that are due, as asked for by `Wanted::due`.
+    pub due: Vec<DeploymentKey>,
+    /// The deployments asked for by `Wanted::unfinished_of`, by key.
+    pub unfinished: Vec<DeploymentKey>,
+}
+
+/// One device with its work.
+#[derive(Clone, Debug)]
+pub struct DeviceView {
+    /// As registered. A deleted device is not loaded.
+    pub row: Arc<DeviceRow>,
+    /// As lived.
+    pub state: DeviceState,
+    /// Its unfinished deployments, oldest first.
+    pub unfinished: Vec<DeploymentRow>,
+    /// The one that finished last, if `state.last_finished` names one.
+    pub last_finished: Option<DeploymentRow>,
+    /// It has registered children.
+    pub is_gateway: bool,
+}
+
+/// Everything that follows from a batch. Written whole or not at all, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The new narrow rows. `last_report` is set by the store for devices that have new `reports`.
+    pub devices: Vec<(DeviceKey, DeviceState)>,
+    /// Deployments as they are now. The store compares with what is stored and moves the counters.
+    /// A deployment that becomes finished here becomes its device's `last_finished`, by the store.
+    pub deployments: Vec<DeploymentRow>,
+    /// Reports, in the order in which they were received. They may concern devices not in `devices`.
+    pub reports: Vec<NewReport>,
+    /// What is now to be said.
+    pub outbox: Vec<OutboxLine>,
+    /// Lines of the outbox that were said, or need not be said any more.
+    pub said: Vec<crate::rows::OutboxSeq>,
+    /// Drop every line for sessions of these devices before these epochs.
+    pub silenced: Vec<(DeviceKey, Epoch)>,
+    /// Events that could not be processed, kept aside.
+    pub quarantined: Vec<QuarantinedEvent>,
+    /// Who did what: actor, action, subject.
+    pub audit: Vec<(String, String, String)>,
+    /// Campaigns that have ended, with the state they end in (only if they are not ended already).
+    pub ended: Vec<CampaignKey>,
+}
+
+/// A report to be kept.
+#[derive(Clone, Debug)]
+pub struct NewReport {
+    /// Whose history it belongs to.
+    pub device: DeviceKey,
+    /// Which deployment it was about, if any.
+    pub deployment: Option<DeploymentKey>,
+    /// When it was received.
+    pub received_at: WallTime,
+    /// As received.
+    pub payload: bytes::Bytes,
+    /// What we made of it, a JSON object.
+    pub reading: String,
+}
+
+/// Something to be said to a device in one session, and only in that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxLine {
+    /// Whom it is for.
+    pub device: DeviceKey,
+    /// Whose session carries it: the device's own, or its gateway's.
+    pub via: DeviceKey,
+    /// Which session.
+    pub epoch: Epoch,
+    /// For which deployment.
+    pub deployment: DeploymentKey,
+    /// What.
+    pub say: Say,
+}
+
+/// What can be said to a device. Addresses and tokens are made when it is said; nothing secret is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Say {
+    /// Which version do you run?
+    AskVersion,
+    /// Upgrade; with the attempt that the download token is bound to.
+    Notice {
+        /// Which of the campaign's packages.
+        package: u8,
+        /// The attempt.
+        attempt: u32,
+    },
+}
+
+/// An event that could not be processed: its transaction failed or its decision panicked, alone.
+#[derive(Clone, Debug)]
+pub struct QuarantinedEvent {
+    /// Whose.
+    pub device: Option<DeviceKey>,
+    /// When.
+    pub at: WallTime,
+    /// As received, or a description.
+    pub payload: bytes::Bytes,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// The pure part of a batch, and whatever the caller wants back from it.
+pub type Decide<R> = Box<dyn FnOnce(Loaded) -> (Changes, R) + Send>;
+
+/// What a committed batch gives back.
+#[derive(Debug)]
+pub struct Committed<R> {
+    /// What the decision returned beside its changes.
+    pub answer: R,
+    /// The lines that were added to the outbox, in order, with their places.
+    pub outbox: Vec<(crate::rows::OutboxSeq, OutboxLine)>,
+    /// The earliest deadline of any deployment, after this batch.
+    pub next_wake: Option<ServiceTime>,
+}
