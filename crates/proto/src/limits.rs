@@ -25,8 +25,9 @@ pub const UPLINK_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest downlink an agent reads, in bytes.
 ///
-/// What we send stays far below: a notice with the longest URL, token and custom text is under 16 KiB.
-/// The published advice is to keep one below 64 KiB; agents take twice that before they refuse.
+/// The published advice is to keep one below 64 KiB, and the longest notice we send stays below that: 16 KiB
+/// of `custom_info` in four-byte characters, and some kilobytes of URL, token and names. Agents take twice the
+/// advice before they refuse.
 pub const DOWNLINK_BYTES_MAX: usize = 128 * 1024;
 
 /// Deepest nesting of objects and lists, the envelope counting as one.

@@ -64,7 +64,8 @@ pub struct Notice {
     pub access: Access,
     /// The version the device shall run afterwards.
     pub version: String,
-    /// Where the package is. The C SDK needs an explicit port, and for [`Access::SignedUrl`] a `?`.
+    /// Where the package is. The C SDK needs an explicit port, and for [`Access::SignedUrl`] a `?`; there
+    /// the URL itself is the secret.
     pub url: String,
     /// Bytes of the package, at most 2³¹−1.
     pub file_size: u64,

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tolerance {
     /// `object_device_id` is `"-1"`: the connected device. Witness: the C SDK answering a message that named
-    /// no device.
+    /// no device. A device whose id really were `-1` could not be named.
     SubjectMinusOne,
     /// `object_device_id` is empty: the connected device. Published in 2024 ("blank"); no SDK seen doing it.
     SubjectBlank,
