@@ -35,20 +35,20 @@ pub use artifacts::{Declared, IngestError};
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
 pub use clock::{Clock, ServiceClock, SystemClock};
 pub use connect::{ConnectRequest, Refusal, RefusedConnection};
-pub use devices::{DeviceError, DeviceRequest, RegisteredDevice};
-pub use downloads::{Download, DownloadError};
+pub use devices::{DeviceChange, DeviceError, DeviceRequest, RegisteredDevice};
+pub use downloads::{Download, DownloadError, DownloadTally};
 pub use driver::{Engine, Health, OpenError};
-pub use errors::Faulty;
-pub use explain::{DeviceExplanation, DeploymentExplanation};
+pub use errors::{Faulty, Kind};
+pub use explain::{DeploymentExplanation, DeviceExplanation, HeldBackShown};
 pub use inbox::{Uplink, UplinkReading};
 pub use packages::{PackageError, PackageRequest};
 pub use sessions::{Delivery, Session};
 pub use settings::Settings;
 pub use tokens::{NewToken, Operator, TokenError};
-pub use views::{DeploymentView, ReportView};
+pub use views::{DeploymentView, DeviceView, ReportView};
 
 pub use otaru_store::{
     Actor, ArtifactRow, AuditRow, BlobReader, CampaignRow, Counts, Delivery as PackageDelivery, DeviceFilter,
-    DevicePatch, DeviceRecord, Fault, PackageRow, Page, ProductRow, Role, StoreError, TokenRow,
+    DeviceRecord, OutboxSeq, Fault, PackageRow, Page, ProductRow, Role, StoreError, TokenRow,
     CampaignKey, DeploymentKey, DeviceKey, PackageKey, ProductKey, ReportSeq,
 };

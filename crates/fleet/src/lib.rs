@@ -27,7 +27,7 @@ mod random;
 mod script;
 mod tallies;
 
-pub use crowd::{Crowd, Member};
+pub use crowd::{Crowd, Site};
 pub use device::{Device, DeviceConfig, StopSignal};
 pub use download::{DownloadError, Downloader, Fetched};
 pub use gate::Gate;

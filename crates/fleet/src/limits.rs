@@ -37,8 +37,8 @@ pub const PACKAGE_BYTES_MAX: u64 = 999_999_999;
 /// Largest MQTT packet a device accepts. The largest notice is below 64 KiB, and a device has little memory.
 pub const PACKET_BYTES_MAX: u32 = 128 * 1024;
 
-/// First size of a link's read buffer: holds every version question and every notice without custom
-/// information. It is freed when the link is idle.
+/// Size of a link's read buffer: holds every version question and every notice without custom
+/// information, so that one read takes one message. Longer ones take several.
 pub const READ_BUFFER_BYTES: usize = 2 * 1024;
 
 /// Connects of a crowd per second when nothing else is asked for.

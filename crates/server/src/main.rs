@@ -1,2 +1,54 @@
-//! The `otaru` binary.
-fn main() {}
+//! The `otaru` binary: reads what is asked for and starts it.
+//!
+//! Start at `config/check.rs` for what can be set, at `platform.rs` for how the parts are put together, and at
+//! `demo/mod.rs` for a tour of the product.
+//!
+//! Always true:
+//! - stdout belongs to command output and to the one ready line of `serve`; the log goes to stderr.
+//! - Nothing is started while the configuration has a mistake.
+//!
+//! Not here: any rule of the product.
+
+mod admin_token;
+mod cli;
+mod client;
+mod config;
+mod demo;
+mod exit;
+mod logging;
+mod platform;
+mod reserve;
+mod serve;
+mod tls;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, TlsCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Token(args) => token::run(args),
+        Command::Tls(args) => match &args.command {
+            TlsCommand::SelfSigned { out, names } => self_sign(out, names),
+        },
+    };
+    done.unwrap_or_else(|error| exit::of_error(&error))
+}
+
+#[expect(clippy::print_stdout, reason = "what to do next is this command's output")]
+fn self_sign(out: &std::path::Path, names: &[String]) -> anyhow::Result<ExitCode> {
+    let files = tls::self_sign(out, names)?;
+    let (cert, key) = (files.cert.display(), files.key.display());
+    println!("certificate  {cert}  (for {}; give it to devices as the authority they trust)", names.join(", "));
+    println!("private key  {key}  (readable by you only; keep it here)");
+    println!();
+    println!("Next:");
+    println!("  otaru serve --mqtts 127.0.0.1:8883 --https 127.0.0.1:8443 --tls-cert {cert} --tls-key {key}");
+    Ok(ExitCode::SUCCESS)
+}

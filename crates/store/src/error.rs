@@ -40,6 +40,14 @@ pub enum StoreError {
         /// What refers to it.
         by: String,
     },
+    /// The device named as gateway is itself a child; there are two levels, not three.
+    #[error("device {gateway} is a child of {its_gateway} and cannot be a gateway; name {its_gateway} instead")]
+    ChildAsGateway {
+        /// The device that was named as gateway.
+        gateway: String,
+        /// The gateway of that one.
+        its_gateway: String,
+    },
     /// A row broke a rule of the schema. In a batch: one of its events is poisoned; nothing was written.
     #[error("a row broke a rule of the store: {0}")]
     Constraint(String),
@@ -78,7 +86,10 @@ impl StoreError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            StoreError::Exists { .. } | StoreError::Missing { .. } | StoreError::InUse { .. } => Fault::Caller,
+            StoreError::Exists { .. }
+            | StoreError::Missing { .. }
+            | StoreError::InUse { .. }
+            | StoreError::ChildAsGateway { .. } => Fault::Caller,
             StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => Fault::Unavailable,
             StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. } => Fault::Bug,
         }

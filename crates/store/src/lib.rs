@@ -12,20 +12,22 @@
 mod blobs;
 mod error;
 mod memory;
+mod private_files;
 mod rows;
+mod rules;
 mod sqlite;
 mod transact;
 mod vault;
 mod waist;
 
-#[cfg(any(test, feature = "conformance"))]
-pub mod conformance;
+
+
 
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter};
 pub use error::{Fault, StoreError};
 pub use memory::Faults;
 pub use rows::*;
-pub use sqlite::SqliteOptions;
+pub use sqlite::{SqliteOptions, Synchronous};
 pub use transact::{Changes, Committed, Decide, DeviceView, Loaded, NewReport, OutboxLine, QuarantinedEvent, Say, Wanted};
 pub use vault::{Vault, VaultError};
 pub use waist::Store;

@@ -1,6 +1,6 @@
 //! What the store hands out and takes: plain values in the words of the domain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use otaru_core::campaign::{CampaignState, Policy};
@@ -191,6 +191,44 @@ pub struct DeviceFilter {
     pub gateway_id: Option<DeviceId>,
 }
 
+/// What deciding about a connection needs: who it is, what proves it, and through whom it is reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectFacts {
+    /// Inside the store.
+    pub key: DeviceKey,
+    /// Which product it is an instance of, by public id.
+    pub product_id: String,
+    /// Its secret, sealed by the vault; `None` for a child that never connects by itself.
+    pub sealed_secret: Option<Vec<u8>>,
+    /// It may not connect.
+    pub frozen: bool,
+    /// It has registered children.
+    pub is_gateway: bool,
+    /// The device through which it is reached, for a child.
+    pub gateway: Option<DeviceKey>,
+}
+
+impl std::fmt::Debug for ConnectFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectFacts")
+            .field("key", &self.key)
+            .field("product_id", &self.product_id)
+            .field("frozen", &self.frozen)
+            .field("is_gateway", &self.is_gateway)
+            .field("gateway", &self.gateway)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A device that a list of ids names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// Inside the store.
+    pub key: DeviceKey,
+    /// Which product it is an instance of, by public id.
+    pub product_id: String,
+}
+
 /// Bytes that are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArtifactRow {
@@ -265,6 +303,26 @@ pub struct NewPackage {
     pub delivery: Delivery,
 }
 
+impl NewPackage {
+    /// The row that it becomes.
+    pub(crate) fn into_row(self, key: PackageKey, size_bytes: u64, created_at: WallTime) -> PackageRow {
+        PackageRow {
+            key,
+            package_id: self.package_id,
+            product_id: self.product_id,
+            kind: self.kind,
+            version: self.version,
+            source_versions: self.source_versions,
+            artifact_id: self.artifact_id,
+            size_bytes,
+            file_name: self.file_name,
+            custom_info: self.custom_info,
+            delivery: self.delivery,
+            created_at,
+        }
+    }
+}
+
 /// Which devices a campaign is for. Stored with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -329,6 +387,24 @@ pub struct NewCampaign {
     pub targets: Targets,
 }
 
+/// What one step of preparing a campaign did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// The devices that have a deployment since, preferred ones first.
+    pub added: Vec<DeviceKey>,
+    /// Nothing is left to add: the campaign is `filled` and its total final.
+    pub done: bool,
+}
+
+/// What one step of releasing a campaign's queued deployments did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// The devices whose deployment may go since, oldest deployment first.
+    pub moved: Vec<DeviceKey>,
+    /// None is queued any more.
+    pub done: bool,
+}
+
 /// How many deployments of a campaign are where. `total` is their sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(pub BTreeMap<Label, u64>);
@@ -386,6 +462,33 @@ pub struct DeploymentRecord {
     pub device_id: DeviceId,
     /// Of which campaign, by public id.
     pub campaign_id: String,
+}
+
+/// Which deployments of a campaign are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeploymentFilter {
+    /// Only those counted under one of these; `None` means all.
+    pub labels: Option<BTreeSet<Label>>,
+}
+
+impl DeploymentFilter {
+    /// Only those counted under `label`.
+    #[must_use]
+    pub fn only(label: Label) -> DeploymentFilter {
+        DeploymentFilter { labels: Some(BTreeSet::from([label])) }
+    }
+    /// Those whose `state` word in the API is `state`: one label, or every outcome for `finished`. `None` when
+    /// there is no such word.
+    #[must_use]
+    pub fn in_state(state: &str) -> Option<DeploymentFilter> {
+        let labels: BTreeSet<Label> = Label::ALL.into_iter().filter(|label| label.state_name() == state).collect();
+        if labels.is_empty() { None } else { Some(DeploymentFilter { labels: Some(labels) }) }
+    }
+    /// Whether a deployment counted under `label` is wanted.
+    #[must_use]
+    pub fn takes(&self, label: Label) -> bool {
+        self.labels.as_ref().is_none_or(|labels| labels.contains(&label))
+    }
 }
 
 /// A report in a device's history.
@@ -447,4 +550,19 @@ pub struct AuditRow {
     pub action: String,
     /// On what, by public id.
     pub subject: String,
+}
+
+/// An event that was kept aside because it could not be processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantinedRow {
+    /// Its place among them.
+    pub seq: i64,
+    /// Whose, by public id, if that was known.
+    pub device_id: Option<DeviceId>,
+    /// When.
+    pub at: WallTime,
+    /// As received, or a description.
+    pub payload: Vec<u8>,
+    /// What went wrong.
+    pub error: String,
 }

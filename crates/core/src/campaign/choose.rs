@@ -60,7 +60,9 @@ pub enum PackagesError {
     #[error("`package_ids` has {0} entries; 1 to 10 are accepted")]
     TooMany(usize),
     /// Two products or two kinds.
-    #[error("packages {first} and {second} differ in {what}; the packages of one campaign are of one product and kind")]
+    #[error(
+        "packages {first} and {second} differ in {what}; the packages of one campaign are of one product and kind"
+    )]
     Mixed {
         /// One of them.
         first: String,
@@ -103,7 +105,9 @@ pub fn check_packages(packages: &[PackageFacts]) -> Result<(), PackagesError> {
 
 fn check_pair(first: &PackageFacts, second: &PackageFacts) -> Result<(), PackagesError> {
     let ids = || (first.package_id.clone(), second.package_id.clone());
-    for (differ, what) in [(first.product_id != second.product_id, "product"), (first.kind != second.kind, "kind")] {
+    for (differ, what) in
+        [(first.product_id != second.product_id, "product"), (first.kind != second.kind, "kind")]
+    {
         if differ {
             let (first, second) = ids();
             return Err(PackagesError::Mixed { first, second, what });
@@ -139,9 +143,14 @@ mod tests {
 
     #[test]
     fn a_named_source_outranks_any_and_steps_chain() {
-        let packages = [package("any", "v9", &[]), package("step", "v3", &["v2"]), package("first", "v2", &["v1"])];
+        let packages =
+            [package("any", "v9", &[]), package("step", "v3", &["v2"]), package("first", "v2", &["v1"])];
         assert_eq!(choose(&packages, "v1"), Choice::Tell(2));
-        assert_eq!(choose(&packages, "v2"), Choice::Tell(1), "v2 is a target and a source: the chain goes on");
+        assert_eq!(
+            choose(&packages, "v2"),
+            Choice::Tell(1),
+            "v2 is a target and a source: the chain goes on"
+        );
         assert_eq!(choose(&packages, "v3"), Choice::Tell(0));
         assert_eq!(choose(&packages, "v9"), Choice::HasIt(0));
     }
@@ -162,7 +171,10 @@ mod tests {
         );
         let mut software = package("b", "v4", &["v5"]);
         software.kind = PackageKind::Software;
-        assert!(matches!(check_packages(&[package("a", "v3", &[]), software]), Err(PackagesError::Mixed { .. })));
+        assert!(matches!(
+            check_packages(&[package("a", "v3", &[]), software]),
+            Err(PackagesError::Mixed { .. })
+        ));
         assert_eq!(check_packages(&[]), Err(PackagesError::Empty));
         assert_eq!(check_packages(&[package("a", "v3", &[]), package("b", "v4", &["v3"])]), Ok(()));
     }

@@ -9,10 +9,12 @@
 
 mod choose;
 mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod policy;
 
 pub use choose::{Choice, PackageFacts, PackagesError, check_packages, choose};
-pub use plan::{Candidate, CampaignFacts, HeldBack, Plan, plan};
+pub use plan::{CampaignFacts, Candidate, HeldBack, Plan, plan};
 pub use policy::{OnConflict, Policy, PolicyError, Retry, Slots, Timers, Wave};
 
 use serde::{Deserialize, Serialize};

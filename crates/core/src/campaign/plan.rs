@@ -93,12 +93,8 @@ pub enum HeldBack {
 /// The order of `candidates` is the order of preference when slots are scarce. Calling it again with the same
 /// view gives the same plan; a candidate that has moved on since costs nothing but a wasted start.
 pub fn plan<D: Clone>(campaign: &CampaignFacts<'_>, candidates: &[Candidate<'_, D>]) -> Plan<D> {
-    let mut plan = Plan {
-        start: Vec::new(),
-        supersede: Vec::new(),
-        conflict: Vec::new(),
-        held_back: Vec::new(),
-    };
+    let mut plan =
+        Plan { start: Vec::new(), supersede: Vec::new(), conflict: Vec::new(), held_back: Vec::new() };
     let limit = campaign.policy.slots.concurrency;
     let mut held = campaign.slots_held;
     for candidate in candidates {

@@ -134,7 +134,9 @@ pub enum PolicyError {
     #[error("`retry.interval_secs` is {0}; 0 to 86400 is accepted")]
     RetryInterval(u64),
     /// A limit that lets nobody go.
-    #[error("`limits.concurrency` is 0, so that no device could ever start; 1 or more is accepted, or leave it out")]
+    #[error(
+        "`limits.concurrency` is 0, so that no device could ever start; 1 or more is accepted, or leave it out"
+    )]
     NoSlots,
     /// A timer that ends before it begins.
     #[error("`timers.{0}` is 0; 1 or more milliseconds are accepted")]

@@ -11,7 +11,8 @@ use crate::campaign::PackageFacts;
 /// `packages` are the campaign's, in its order. Times are left to the caller, who knows the reader's clock.
 #[must_use]
 pub fn explain(deployment: &Deployment, packages: &[PackageFacts]) -> String {
-    let target = deployment.package.and_then(|index| packages.get(usize::from(index))).map(|p| p.version.as_str());
+    let target =
+        deployment.package.and_then(|index| packages.get(usize::from(index))).map(|p| p.version.as_str());
     let target = target.unwrap_or("the wanted version");
     match &deployment.state {
         State::Queued => "Not released yet: the campaign has not started, or its wave is not open.".into(),
@@ -24,7 +25,11 @@ pub fn explain(deployment: &Deployment, packages: &[PackageFacts]) -> String {
         },
         State::Confirming { doubt, .. } => confirming(*doubt, deployment, target),
         State::Waiting { because, .. } => {
-            format!("Attempt {} ended: {} Another attempt follows.", deployment.attempt, reason(because, deployment, target))
+            format!(
+                "Attempt {} ended: {} Another attempt follows.",
+                deployment.attempt,
+                reason(because, deployment, target)
+            )
         }
         State::Finished(outcome) => finished(outcome, deployment, target),
     }
@@ -75,7 +80,7 @@ fn reason(because: &Because, deployment: &Deployment, target: &str) -> String {
         Because::NoResult => {
             "Wait for the device to report upgrade result timeout: no final report came in time.".into()
         }
-        Because::Code(code) => format!("The device reported result code {}: {}.", code.to_wire(), code.phrase()),
+        Because::Code(code) => format!("The device reported result code {code}"),
         Because::RunsOther(version) => format!(
             "The device said it was done, but runs {} instead of {target}.",
             version.as_deref().unwrap_or("another version")

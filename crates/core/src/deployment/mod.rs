@@ -11,8 +11,12 @@
 
 mod explain;
 mod outcome;
+#[cfg(test)]
+mod properties;
 mod state;
 mod step;
+#[cfg(test)]
+mod stories;
 
 pub use explain::explain;
 pub use outcome::{Because, Label, Outcome, OutcomeKind};

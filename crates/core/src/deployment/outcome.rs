@@ -193,9 +193,23 @@ mod tests {
         assert_eq!(
             names,
             [
-                "queued", "released", "asked", "offered", "running", "confirming", "waiting", "installed",
-                "already_installed", "failed", "timed_out", "version_mismatch", "not_eligible", "conflict",
-                "cancelled", "superseded", "removed",
+                "queued",
+                "released",
+                "asked",
+                "offered",
+                "running",
+                "confirming",
+                "waiting",
+                "installed",
+                "already_installed",
+                "failed",
+                "timed_out",
+                "version_mismatch",
+                "not_eligible",
+                "conflict",
+                "cancelled",
+                "superseded",
+                "removed",
             ]
         );
         for label in Label::ALL {

@@ -107,6 +107,9 @@ pub struct Underway {
     /// When to ask the device, if it can be reached then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again: Option<ServiceTime>,
+    /// The session in which it was last known to be linked; `None` since the link was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked_in: Option<Epoch>,
 }
 
 /// Why a success is not believed yet.

@@ -87,20 +87,27 @@ pub struct Step {
 /// state as once.
 ///
 /// A report names no campaign: route it to the device's only deployment between `asked` and `confirming`, or
-/// to the one that waits for a retry, or to the one that finished last. That there is at most one at work is
-/// the store's invariant.
+/// to the one that was told before and is to be tried again (`waiting`, or `released` for the next attempt), or
+/// to the one that finished last. That there is at most one at work is the store's invariant.
 pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>) -> Step {
     let current = deployment.clone();
     match (&deployment.state, event) {
         // What is finished is history, whatever arrives late; only the late truth is noted beside it.
-        (State::Finished(outcome), Event::VersionReported(report)) => late_truth(current, outcome.kind, report, seen),
+        (State::Finished(outcome), Event::VersionReported(report)) => {
+            late_truth(current, outcome.kind, report, seen)
+        }
         (State::Finished(_), _) => unchanged(current),
 
         // The operator outranks the device.
         (_, Event::Cancelled) => finish(current, OutcomeKind::Cancelled, Because::Stopped),
         (_, Event::Superseded) => finish(current, OutcomeKind::Superseded, Because::TakenOver),
-        (_, Event::Conflicted) => finish(current, OutcomeKind::Conflict, Because::Busy),
         (_, Event::Removed) => finish(current, OutcomeKind::Removed, Because::DeviceDeleted),
+
+        // Links come and go between an event and its turn: what is known now outranks what was seen then.
+        (_, Event::Start { epoch } | Event::Reconnected { epoch }) if seen.reachable != Some(epoch) => {
+            unchanged(current)
+        }
+        (_, Event::LinkLost) if seen.reachable.is_some() => unchanged(current),
 
         // Closed: waits for a person.
         (State::Queued, Event::Opened) => {
@@ -113,12 +120,21 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
             let asked = State::Asked { question: ask(seen, epoch, 1), released_until: *until };
             say(to(current, asked), Say::AskVersion)
         }
+        (State::Released { .. }, Event::Conflicted) => finish(current, OutcomeKind::Conflict, Because::Busy),
         (State::Released { until }, Event::Woken) if seen.now >= *until => absent(current, seen),
+        (State::Released { .. }, Event::VersionReported(report)) => {
+            told_before(current, seen, |package| names(report, package))
+        }
+        (State::Released { .. } | State::Asked { .. }, Event::Progressed(report)) => {
+            told_before(current, seen, |package| is_proof(report, package))
+        }
         (State::Released { .. }, _) => unchanged(current),
 
         // Asked: the answer decides whether and with which package.
         (State::Asked { .. }, Event::VersionReported(report)) => answered(current, report, seen),
-        (State::Asked { question, released_until }, Event::Reconnected { epoch }) if question.epoch != epoch => {
+        (State::Asked { question, released_until }, Event::Reconnected { epoch })
+            if question.epoch != epoch =>
+        {
             let asked = State::Asked { question: ask(seen, epoch, 1), released_until: *released_until };
             say(to(current, asked), Say::AskVersion)
         }
@@ -138,7 +154,9 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
                 Event::Progressed(report) => progressed(current, underway, report, seen),
                 Event::Reconnected { epoch } => reconnected(current, underway, epoch, seen),
                 // Devices reboot while they install: a lost link is no failure.
-                Event::LinkLost => with_underway(current, Underway { question: None, ..underway }),
+                Event::LinkLost => {
+                    with_underway(current, Underway { question: None, linked_in: None, ..underway })
+                }
                 Event::Woken => woken(current, underway, seen),
                 Event::Opened
                 | Event::Start { .. }
@@ -151,14 +169,12 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
 
         // Failed, to be tried again. The device may still turn out to have done it.
         (State::Waiting { until, .. }, Event::Woken) if seen.now >= *until => try_again(current, seen),
-        (State::Waiting { .. }, Event::VersionReported(report)) => match target(&current, seen) {
-            Some(package) if slot(report, package.kind).is_some_and(|v| runs(v, package)) => installed(current, package),
-            _ => unchanged(current),
-        },
-        (State::Waiting { .. }, Event::Progressed(report)) => match target(&current, seen) {
-            Some(package) if is_proof(report, package) => installed(current, package),
-            _ => unchanged(current),
-        },
+        (State::Waiting { .. }, Event::VersionReported(report)) => {
+            told_before(current, seen, |package| names(report, package))
+        }
+        (State::Waiting { .. }, Event::Progressed(report)) => {
+            told_before(current, seen, |package| is_proof(report, package))
+        }
         (State::Waiting { .. }, _) => unchanged(current),
     }
 }
@@ -192,11 +208,20 @@ fn answered(mut current: Deployment, report: &VersionReport, seen: &Circumstance
             finish(current, OutcomeKind::NotEligible, because)
         }
         Choice::Tell(index) => {
-            let (Some(told_in), Ok(index)) = (seen.reachable, u8::try_from(index)) else { return unchanged(current) };
+            let (Some(told_in), Ok(index)) = (seen.reachable, u8::try_from(index)) else {
+                return unchanged(current);
+            };
             current.package = Some(index);
             current.notices = 1;
             let until = seen.now.after(seen.policy.timers.result());
-            let underway = Underway { told_in, until, last_call: false, question: None, look_again: None };
+            let underway = Underway {
+                told_in,
+                until,
+                last_call: false,
+                question: None,
+                look_again: None,
+                linked_in: Some(told_in),
+            };
             say(to(current, State::Offered(underway)), Say::Notice(index))
         }
     }
@@ -204,8 +229,14 @@ fn answered(mut current: Deployment, report: &VersionReport, seen: &Circumstance
 
 /// The question's time is over. Without a link nobody could answer; with one, a busy device gets a second
 /// chance.
-fn unanswered(current: Deployment, question: Question, released_until: ServiceTime, seen: &Circumstances<'_>) -> Step {
+fn unanswered(
+    current: Deployment,
+    question: Question,
+    released_until: ServiceTime,
+    seen: &Circumstances<'_>,
+) -> Step {
     match seen.reachable {
+        None if seen.now >= released_until => absent(current, seen),
         None => to(current, State::Released { until: released_until }),
         Some(epoch) if epoch != question.epoch || question.times < QUESTIONS_MAX => {
             let times = if epoch == question.epoch { question.times + 1 } else { 1 };
@@ -278,11 +309,13 @@ fn doubted(current: Deployment, mut underway: Underway, doubt: Doubt, seen: &Cir
         // Asked once in a session; an answer that clears nothing is not asked for again.
         (Doubt::VersionMissing, Some(_)) if known => to(current, State::Confirming { doubt, underway }),
         (Doubt::VersionMissing | Doubt::ClaimsLatest, Some(epoch)) => {
-            underway.question = Some(ask(seen, epoch, 1));
+            let underway = asking(underway, seen, epoch);
             say(to(current, State::Confirming { doubt, underway }), Say::AskVersion)
         }
         // The link went with the report: the question waits for the next session.
-        (Doubt::VersionMissing | Doubt::ClaimsLatest, None) => to(current, State::Confirming { doubt, underway }),
+        (Doubt::VersionMissing | Doubt::ClaimsLatest, None) => {
+            to(current, State::Confirming { doubt, underway })
+        }
     }
 }
 
@@ -308,7 +341,12 @@ fn version_underway(
     if let State::Confirming { doubt, .. } = &current.state {
         match doubt {
             Doubt::ClaimsLatest => {
-                return give_up(current, OutcomeKind::Failed, Because::Code(FailureCode::AlreadyLatest), seen);
+                return give_up(
+                    current,
+                    OutcomeKind::Failed,
+                    Because::Code(FailureCode::AlreadyLatest),
+                    seen,
+                );
             }
             Doubt::OtherVersion => {
                 let because = Because::RunsOther(current.reported_version.clone());
@@ -343,16 +381,17 @@ fn tell_again(mut current: Deployment, mut underway: Underway, seen: &Circumstan
     }
     current.notices += 1;
     underway.told_in = epoch;
+    underway.linked_in = Some(epoch);
     underway.look_again = None;
     say(to(current, State::Offered(underway)), Say::Notice(package))
 }
 
 /// Back after a lost link: ask, but let the device speak first.
 fn reconnected(current: Deployment, mut underway: Underway, epoch: Epoch, seen: &Circumstances<'_>) -> Step {
-    let known = epoch == underway.told_in || underway.question.is_some_and(|q| q.epoch == epoch);
-    if known || underway.last_call {
+    if underway.linked_in == Some(epoch) || underway.last_call {
         return unchanged(current);
     }
+    underway.linked_in = Some(epoch);
     underway.question = None;
     underway.look_again = Some(seen.now.after(core::time::Duration::from_millis(SETTLE_UNDERWAY_MS)));
     with_underway(current, underway)
@@ -360,9 +399,10 @@ fn reconnected(current: Deployment, mut underway: Underway, epoch: Epoch, seen: 
 
 /// Time has passed for a device that was told.
 fn woken(current: Deployment, mut underway: Underway, seen: &Circumstances<'_>) -> Step {
+    let claims_latest = matches!(current.state, State::Confirming { doubt: Doubt::ClaimsLatest, .. });
     if underway.question.is_some_and(|q| seen.now >= q.until) {
         underway.question = None;
-        if matches!(current.state, State::Confirming { doubt: Doubt::ClaimsLatest, .. }) {
+        if claims_latest {
             return give_up(current, OutcomeKind::Failed, Because::Code(FailureCode::AlreadyLatest), seen);
         }
     }
@@ -370,15 +410,13 @@ fn woken(current: Deployment, mut underway: Underway, seen: &Circumstances<'_>) 
         return match seen.reachable {
             // One last question, in case the only thing missing is the report.
             Some(epoch) if !underway.last_call => {
-                let question = ask(seen, epoch, 1);
-                underway = Underway {
-                    until: question.until,
-                    last_call: true,
-                    question: Some(question),
-                    look_again: None,
-                    ..underway
-                };
+                underway = asking(Underway { last_call: true, look_again: None, ..underway }, seen, epoch);
+                underway.until = seen.now.after(seen.policy.timers.answer());
                 say(with_underway(current, underway), Say::AskVersion)
+            }
+            // Code 3 was its last word, and stays it.
+            Some(_) | None if claims_latest => {
+                give_up(current, OutcomeKind::Failed, Because::Code(FailureCode::AlreadyLatest), seen)
             }
             Some(_) | None => give_up(current, OutcomeKind::TimedOut, Because::NoResult, seen),
         };
@@ -386,8 +424,7 @@ fn woken(current: Deployment, mut underway: Underway, seen: &Circumstances<'_>) 
     if underway.look_again.is_some_and(|at| seen.now >= at) {
         underway.look_again = None;
         if let Some(epoch) = seen.reachable {
-            underway.question = Some(ask(seen, epoch, 1));
-            return say(with_underway(current, underway), Say::AskVersion);
+            return say(with_underway(current, asking(underway, seen, epoch)), Say::AskVersion);
         }
     }
     with_underway(current, underway)
@@ -400,7 +437,9 @@ fn give_up(mut current: Deployment, kind: OutcomeKind, because: Because, seen: &
     if current.attempt > seen.policy.retry.count {
         return finish(current, kind, because);
     }
-    let pause = core::time::Duration::from_secs(seen.policy.retry.interval_secs);
+    // At least a moment: one waking ends an attempt or begins one, never both.
+    let pause = core::time::Duration::from_secs(seen.policy.retry.interval_secs)
+        .max(core::time::Duration::from_millis(1));
     current.progress = None;
     to(current, State::Waiting { until: seen.now.after(pause), because })
 }
@@ -410,6 +449,18 @@ fn try_again(mut current: Deployment, seen: &Circumstances<'_>) -> Step {
     current.attempt += 1;
     current.notices = 0;
     to(current, State::Released { until: seen.now.after(seen.policy.timers.online()) })
+}
+
+/// Between attempts: the device that was told earlier may still turn out to have done it.
+fn told_before(
+    current: Deployment,
+    seen: &Circumstances<'_>,
+    has_it: impl Fn(&PackageFacts) -> bool,
+) -> Step {
+    match target(&current, seen) {
+        Some(package) if has_it(package) => installed(current, package),
+        Some(_) | None => unchanged(current),
+    }
 }
 
 fn installed(mut current: Deployment, package: &PackageFacts) -> Step {
@@ -422,7 +473,12 @@ fn finish(current: Deployment, kind: OutcomeKind, because: Because) -> Step {
 }
 
 /// The wanted version, announced after the deployment had ended without it.
-fn late_truth(mut current: Deployment, kind: OutcomeKind, report: &VersionReport, seen: &Circumstances<'_>) -> Step {
+fn late_truth(
+    mut current: Deployment,
+    kind: OutcomeKind,
+    report: &VersionReport,
+    seen: &Circumstances<'_>,
+) -> Step {
     let ended_without = match kind {
         OutcomeKind::Failed | OutcomeKind::TimedOut | OutcomeKind::VersionMismatch => true,
         OutcomeKind::Installed
@@ -433,10 +489,7 @@ fn late_truth(mut current: Deployment, kind: OutcomeKind, report: &VersionReport
         | OutcomeKind::Superseded
         | OutcomeKind::Removed => false,
     };
-    if ended_without
-        && let Some(package) = target(&current, seen)
-        && slot(report, package.kind).is_some_and(|v| runs(v, package))
-    {
+    if ended_without && target(&current, seen).is_some_and(|package| names(report, package)) {
         current.late_success = true;
     }
     unchanged(current)
@@ -476,6 +529,11 @@ fn ask(seen: &Circumstances<'_>, epoch: Epoch, times: u8) -> Question {
     Question { epoch, until: seen.now.after(seen.policy.timers.answer()), times }
 }
 
+/// The device that was told is asked in this session.
+fn asking(underway: Underway, seen: &Circumstances<'_>, epoch: Epoch) -> Underway {
+    Underway { question: Some(ask(seen, epoch, 1)), linked_in: Some(epoch), ..underway }
+}
+
 fn target<'a>(deployment: &Deployment, seen: &Circumstances<'a>) -> Option<&'a PackageFacts> {
     deployment.package.and_then(|index| seen.packages.get(usize::from(index)))
 }
@@ -488,6 +546,11 @@ fn slot(report: &VersionReport, kind: PackageKind) -> Option<&Version> {
         PackageKind::Firmware => report.fw_version.as_ref(),
         PackageKind::Software => report.sw_version.as_ref(),
     }
+}
+
+/// The report says that the device runs what the package brings.
+fn names(report: &VersionReport, package: &PackageFacts) -> bool {
+    slot(report, package.kind).is_some_and(|version| runs(version, package))
 }
 
 fn runs(version: &Version, package: &PackageFacts) -> bool {

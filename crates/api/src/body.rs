@@ -1,0 +1,138 @@
+//! Request bodies: JSON that is read whole and checked, or bytes that are handed on as they come.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::limits::{BODY_PATIENCE, JSON_BODY_BYTES_MAX};
+use crate::problem::{Code, Problem};
+
+/// A JSON body, already of the right form: every member known, present and of its type.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Json<T>, Problem> {
+        check_type(request.headers())?;
+        let bytes = read_whole(request.into_body()).await?;
+        parse(&bytes).map(Json)
+    }
+}
+
+/// A body without a type is taken for JSON: that is what `curl -d` in a hurry and small HTTP stacks send.
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let sent = String::from_utf8_lossy(value.as_bytes());
+    let essence = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::BodyNotJson,
+        format!(
+            "the body is declared as `Content-Type: {sent}`; send JSON with `Content-Type: application/json`"
+        ),
+    ))
+}
+
+async fn read_whole(mut body: Body) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            Code::BodyTooLarge,
+            format!("the body is larger than {JSON_BODY_BYTES_MAX} bytes, which is the most that is read"),
+        )
+    };
+    let declared = body.size_hint().lower();
+    if declared > JSON_BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    while let Some(part) = next_part(&mut body).await {
+        let part = part.map_err(|cut| Problem::new(Code::BodyIncomplete, cut.to_string()))?;
+        if whole.len() + part.len() > JSON_BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.freeze())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::new(Code::InvalidJson, "the body is empty; a JSON object is expected"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            Category::Data if path == "." => Problem::new(Code::InvalidMember, format!("the body: {inner}")),
+            Category::Data => Problem::new(Code::InvalidMember, format!("`{path}`: {inner}")),
+            Category::Io | Category::Syntax | Category::Eof => not_json(&inner),
+        }
+    })?;
+    json.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(Code::InvalidJson, format!("the body is not well-formed JSON: {error}"))
+}
+
+/// A body as a stream of its parts, for uploads of any size. Ends with an error if the body does not come whole.
+pub(crate) fn parts(body: Body) -> impl Stream<Item = Result<Bytes, CutShort>> + Send + Unpin {
+    Box::pin(stream::unfold(Some(body), |body| async move {
+        let mut body = body?;
+        match next_part(&mut body).await? {
+            Ok(part) => Some((Ok(part), Some(body))),
+            Err(cut) => Some((Err(cut), None)),
+        }
+    }))
+}
+
+/// The next bytes of a body, or why there are none although there should be.
+async fn next_part(body: &mut Body) -> Option<Result<Bytes, CutShort>> {
+    loop {
+        match tokio::time::timeout(BODY_PATIENCE, body.frame()).await {
+            Err(_) => return Some(Err(CutShort::StoodStill)),
+            Ok(None) => return None,
+            Ok(Some(Err(_))) => return Some(Err(CutShort::Ended)),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(part) => return Some(Ok(part)),
+                // Trailers say nothing to us.
+                Err(_) => continue,
+            },
+        }
+    }
+}
+
+/// Why a body did not come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CutShort {
+    /// The connection closed first.
+    Ended,
+    /// Nothing came for too long.
+    StoodStill,
+}
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CutShort::Ended => f.write_str("the body ended before it was whole; send it again"),
+            CutShort::StoodStill => {
+                write!(f, "nothing of the body came for {} seconds; send it again", BODY_PATIENCE.as_secs())
+            }
+        }
+    }
+}
+
+impl std::error::Error for CutShort {}

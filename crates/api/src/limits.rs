@@ -1,0 +1,79 @@
+//! The limits of the HTTP side, each with its reason.
+//!
+//! How large an artifact may be is the engine's to say: it owns the disk.
+
+use std::time::Duration;
+
+/// Largest JSON body we read, in bytes.
+///
+/// The largest honest one is a campaign that names its devices: 30 000 ids of at most 128 bytes, quoted and
+/// separated, are just under 4 MiB. More devices are chosen by product or tags.
+pub const JSON_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest request head we read, in bytes.
+///
+/// Devices send less than 1 KiB, a browser behind two proxies some 8 KiB; four times that is generous.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Header lines in a request. Browsers send about 20, and each proxy adds a few.
+pub const HEAD_LINES_MAX: usize = 64;
+
+/// How much of a connection's input is held in memory, in bytes.
+///
+/// Must exceed [`HEAD_BYTES_MAX`]; 64 KiB is also a good size for handing an upload on.
+pub const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a package read from the store and handed to the socket at once.
+///
+/// Measured: past 256 KiB a local disk gets no faster, and every download at work holds one such chunk.
+pub const DOWNLOAD_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Entries of a page when the caller does not say: a screenful.
+pub const PAGE_DEFAULT: u32 = 50;
+
+/// Entries of a page at most. A thousand deployments are some 500 KB of JSON.
+pub const PAGE_MAX: u32 = 1000;
+
+/// Longest request id we take from a caller. Longer than any tracing system's own.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// How long an upload or a JSON body may stand still between two of its parts.
+///
+/// A mobile link that was silent for a minute has usually lost the connection; the sender tries again.
+pub const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// After how many seconds a caller is asked to try again when the store is out.
+///
+/// A store that recovers by itself does so within seconds; less would only add load.
+pub const RETRY_AFTER_SECS: u64 = 5;
+
+/// What an operator or a test may want otherwise. The defaults fit one small machine.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once, on all listeners together. The next one waits in the kernel's queue: devices take
+    /// an answer of 429 or 503 for a failed upgrade, but do not mind a slow accept.
+    ///
+    /// A download holds about 300 KiB, so that 4 096 of them at work fit in 1.3 GB; idle ones hold a tenth.
+    pub connections_max: usize,
+    /// How long a TLS handshake may take. Slow devices on slow links need three seconds.
+    pub handshake_patience: Duration,
+    /// How long a request's head may take to arrive, and how long a connection may be idle between two requests.
+    pub head_patience: Duration,
+    /// How long a peer may take no byte of what we send. Devices write to flash between reads; five minutes of
+    /// standing still is a device that is gone.
+    pub write_patience: Duration,
+    /// How long a shutdown waits for requests that are under way before it drops them.
+    pub drain_patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 4096,
+            handshake_patience: Duration::from_secs(20),
+            head_patience: Duration::from_secs(30),
+            write_patience: Duration::from_secs(300),
+            drain_patience: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What each resource answers; one file per resource, with its shapes in JSON beside its routes.
+//!
+//! The members of a shape are part of the API. A member may be added; none is renamed or removed.
+
+mod artifacts;
+mod campaigns;
+mod connections;
+mod deployments;
+mod devices;
+pub(crate) mod download;
+mod explain;
+pub(crate) mod health;
+mod packages;
+mod products;
+mod reports;
+mod tokens;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+
+use crate::problem::{Code, Problem};
+use crate::router::Shared;
+
+/// The native API, below `/api/v1`.
+pub(crate) fn native() -> Router<Shared> {
+    Router::new()
+        .merge(products::routes())
+        .merge(devices::routes())
+        .merge(reports::routes())
+        .merge(explain::routes())
+        .merge(artifacts::routes())
+        .merge(packages::routes())
+        .merge(campaigns::routes())
+        .merge(deployments::routes())
+        .merge(connections::routes())
+        .merge(tokens::routes())
+}
+
+/// The one id in a path, as text. Whether it names anything is for the engine to say.
+pub(crate) struct Id(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Id, Problem> {
+        let unreadable = |why: String| Problem::new(Code::InvalidPath, format!("the path cannot be read: {why}"));
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| unreadable(error.body_text()))?;
+        let (_, id) = params.iter().next().expect("only routes with an id take one");
+        Ok(Id(id.to_owned()))
+    }
+}

@@ -1,0 +1,263 @@
+//! Sockets: who may connect, how long anything may take, and how it ends.
+//!
+//! Always true:
+//! - Header names leave in title case, whatever a route called them: the C device SDK compares bytes.
+//! - Both listeners share one limit; a connection over it is not accepted until another one ends.
+//! - Every connection's task is joined before [`Api::serve`] returns.
+//!
+//! Not here: what is answered (`router`).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use otaru_engine::Engine;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use crate::guarded::Guarded;
+use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
+use crate::router::{Metrics, router};
+
+/// Where to listen, and how patiently.
+pub struct ApiConfig {
+    /// Plain HTTP.
+    pub plain: Option<SocketAddr>,
+    /// HTTPS. The configuration needs a certificate for connections without a server name: devices send none.
+    pub tls: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
+    /// Connections and patience.
+    pub limits: Limits,
+    /// What `/metrics` answers.
+    pub metrics: Metrics,
+}
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for HTTP on {address}; is the port taken, or the address not this machine's?")]
+pub struct BindError {
+    /// What was asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    #[source]
+    pub cause: io::Error,
+}
+
+/// The HTTP side, listening. Connections are accepted once [`Api::serve`] runs.
+pub struct Api {
+    plain: Option<Door>,
+    tls: Option<Door>,
+    router: Router,
+    limits: Limits,
+}
+
+/// One listener.
+struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Door {
+    async fn open(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Door, BindError> {
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok(Door { listener, address, tls })
+        };
+        bound.await.map_err(|cause| BindError { address, cause })
+    }
+}
+
+impl Api {
+    /// Opens the listeners. From here on the kernel takes connections; they are answered once it serves.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be listened on, and why.
+    pub async fn bind(engine: Engine, config: ApiConfig) -> Result<Api, BindError> {
+        let plain = match config.plain {
+            Some(address) => Some(Door::open(address, None).await?),
+            None => None,
+        };
+        let tls = match config.tls {
+            Some((address, settings)) => Some(Door::open(address, Some(TlsAcceptor::from(settings))).await?),
+            None => None,
+        };
+        Ok(Api { plain, tls, router: router(engine, config.metrics), limits: config.limits })
+    }
+
+    /// Where plain HTTP is listened for; tells the port when 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.plain.as_ref().map(|door| door.address)
+    }
+
+    /// Where HTTPS is listened for.
+    #[must_use]
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().map(|door| door.address)
+    }
+
+    /// Serves until `shutdown` resolves; then takes no further connection, lets requests under way finish for
+    /// as long as the limits say, drops the rest, and returns when every task has ended.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
+        let (closing, closed) = watch::channel(());
+        let house = Arc::new(House {
+            router: self.router,
+            places: Arc::new(Semaphore::new(self.limits.connections_max)),
+            limits: self.limits,
+            closed,
+        });
+        let mut doors = JoinSet::new();
+        for door in [self.plain, self.tls].into_iter().flatten() {
+            doors.spawn(keep(door, Arc::clone(&house)));
+        }
+        shutdown.await;
+        // Every waiting task hears of it: the channel's only sender is gone.
+        drop(closing);
+        while let Some(ended) = doors.join_next().await {
+            log_panic(ended);
+        }
+    }
+}
+
+/// What all connections share.
+struct House {
+    router: Router,
+    places: Arc<Semaphore>,
+    limits: Limits,
+    /// Changes, by the loss of its sender, when the house closes.
+    closed: watch::Receiver<()>,
+}
+
+impl House {
+    /// Resolves when the house closes.
+    async fn closing(&self) {
+        // An error says that the sender is gone, which is what is waited for; nothing is ever sent.
+        let _ = self.closed.clone().changed().await;
+    }
+}
+
+/// Accepts at one door until the house closes, then sees the guests out.
+async fn keep(door: Door, house: Arc<House>) {
+    let mut guests = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = house.closing() => break,
+            Some(ended) = guests.join_next(), if !guests.is_empty() => {
+                log_panic(ended);
+                continue;
+            }
+            accepted = accept(&door, &house) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer, place)) => {
+                let (house, tls) = (Arc::clone(&house), door.tls.clone());
+                guests.spawn(async move {
+                    attend(stream, peer, tls, &house).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(address = %door.address, %error, "a connection could not be accepted");
+                // The usual reason is that the process is out of files; trying at once again would only spin.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(door);
+    let all_out = async {
+        while let Some(ended) = guests.join_next().await {
+            log_panic(ended);
+        }
+    };
+    if tokio::time::timeout(house.limits.drain_patience, all_out).await.is_err() {
+        tracing::warn!(
+            connections = guests.len(),
+            "connections dropped at shutdown; their requests took too long"
+        );
+        guests.shutdown().await;
+    }
+}
+
+/// Pause after a failed accept: long enough for files to be closed, short enough for nobody to notice.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Place = tokio::sync::OwnedSemaphorePermit;
+
+/// The next connection, once there is a place for it. Cancel safe: a place that was taken is given back.
+async fn accept(door: &Door, house: &House) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    let place = Arc::clone(&house.places).acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, peer) = door.listener.accept().await?;
+    Ok((stream, peer, place))
+}
+
+/// One connection from its first byte to its last.
+async fn attend(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, house: &House) {
+    metrics::gauge!("otaru_http_connections").increment(1);
+    // A head must not wait for the acknowledgement of what was sent before it. Failing that, it is only slower.
+    let _ = stream.set_nodelay(true);
+    let stream = Guarded::new(stream, house.limits.write_patience);
+    match tls {
+        None => converse(stream, peer, house).await,
+        Some(tls) => {
+            let handshake = tokio::time::timeout(house.limits.handshake_patience, tls.accept(stream));
+            let shaken = tokio::select! {
+                shaken = handshake => Some(shaken),
+                () = house.closing() => None,
+            };
+            match shaken {
+                Some(Ok(Ok(stream))) => converse(stream, peer, house).await,
+                Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Some(Err(_)) => tracing::debug!(%peer, "TLS handshake took too long"),
+                None => {}
+            }
+        }
+    }
+    metrics::gauge!("otaru_http_connections").decrement(1);
+}
+
+/// Requests and answers, until the peer closes or the house does.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, house: &House) {
+    let answer = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        house.router.clone().oneshot(request.map(Body::new))
+    });
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .title_case_headers(true)
+        .header_read_timeout(house.limits.head_patience)
+        .max_headers(HEAD_LINES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(READ_BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut conversation = std::pin::pin!(conversation);
+    let ended = tokio::select! {
+        ended = conversation.as_mut() => ended,
+        () = house.closing() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(error) = ended {
+        // Devices close without a word, and scanners send anything; neither is worth more than this.
+        tracing::debug!(%peer, %error, "connection ended early");
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}

@@ -1,0 +1,51 @@
+//! Times as people and scripts read them: RFC 3339, UTC, milliseconds.
+
+use otaru_core::WallTime;
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const FORM: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// The last millisecond that four digits of a year can say: 9999-12-31T23:59:59.999Z.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+/// A wall time on its way into JSON. Times before 1970 and after 9999 are shown as those limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(pub(crate) WallTime);
+
+impl Moment {
+    fn text(self) -> String {
+        let ms = self.0.0.clamp(0, LAST_MS);
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
+            .expect("clamped to the years 1970 to 9999")
+            .format(FORM)
+            .expect("a time of day has all the members of the form")
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_always_three_digits() {
+        assert_eq!(Moment(WallTime(0)).text(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Moment(WallTime(1_795_392_652_006)).text(), "2026-11-23T00:10:52.006Z");
+        assert_eq!(Moment(WallTime(951_782_400_000)).text(), "2000-02-29T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_four_digits_cannot_say_is_shown_as_the_limit() {
+        assert_eq!(Moment(WallTime(i64::MIN)).text(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Moment(WallTime(i64::MAX)).text(), "9999-12-31T23:59:59.999Z");
+    }
+}

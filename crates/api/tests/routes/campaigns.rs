@@ -1,0 +1,235 @@
+use otaru_core::deployment::Label;
+use serde_json::{Value, json};
+
+use crate::house::{Gadget, House, IMAGE, campaign_when, take_id, take_moment, text};
+
+#[tokio::test]
+async fn a_campaign_is_a_draft_until_it_is_started() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let campaign = json!({"name": "lights", "package_ids": [lamp.package_id], "devices": {"ids": ["lamp_1"]}});
+    let made = house.operator().post("/api/v1/campaigns", campaign).await.ok(201);
+    let id = text(&made["campaign_id"]);
+    let draft = campaign_when(house.viewer(), &id, |c| c["state"] == "draft").await;
+    assert_eq!((&draft["counts"]["queued"], &draft["started_at"]), (&json!(1), &Value::Null));
+    let started = house.operator().post(&format!("/api/v1/campaigns/{id}/start"), json!({})).await.ok(200);
+    assert_eq!(started["state"], "running");
+}
+
+#[tokio::test]
+async fn it_is_read_back_with_every_count() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    let mut shown = campaign_when(house.viewer(), &id, |c| c["counts"]["released"] == 1).await;
+    for member in ["created_at", "started_at"] {
+        take_moment(&mut shown, member);
+    }
+    take_id(&mut shown, "campaign_id");
+    let mut counts = json!({"total": 1});
+    for label in Label::ALL {
+        counts[label.name()] = json!(u64::from(label == Label::Released));
+    }
+    assert_eq!(
+        shown,
+        json!({
+            "name": "lights", "state": "running", "counts": counts, "product_id": "lamp",
+            "package_ids": [lamp.package_id], "retry": {"count": 0, "interval_secs": 0},
+            "limits": {"concurrency": null}, "on_conflict": "hold",
+            "timers": {"online_secs": 90000.0, "answer_secs": 180.0, "result_secs": 86400.0, "confirm_secs": 600.0},
+            "created_by": "test", "finished_at": null,
+        })
+    );
+}
+
+#[tokio::test]
+async fn counts_begin_with_total_and_go_on_in_the_order_of_a_deployments_life() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    let answer = house.viewer().get(&format!("/api/v1/campaigns/{id}")).await;
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    let mut places: Vec<usize> = vec![body.find("\"total\"").unwrap()];
+    places.extend(Label::ALL.iter().map(|label| body.find(&format!("\"{}\"", label.name())).unwrap()));
+    assert!(places.is_sorted(), "{body}");
+}
+
+#[tokio::test]
+async fn rules_are_kept_as_asked_and_timers_may_be_fractions() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let rules = json!({
+        "retry": {"count": 2, "interval_secs": 30}, "limits": {"concurrency": 7}, "on_conflict": "supersede",
+        "timers": {"online_secs": 0.25, "answer_secs": 2, "result_secs": 3.5, "confirm_secs": 1},
+    });
+    let made = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &rules)).await.ok(201);
+    assert_eq!((&made["retry"], &made["limits"]), (&rules["retry"], &rules["limits"]));
+    assert_eq!(made["on_conflict"], "supersede");
+    assert_eq!(
+        made["timers"],
+        json!({"online_secs": 0.25, "answer_secs": 2.0, "result_secs": 3.5, "confirm_secs": 1.0})
+    );
+}
+
+#[tokio::test]
+async fn rules_outside_their_range_are_named_with_the_range() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    for (rules, named) in [
+        (json!({"retry": {"count": 6}}), "`retry.count` is 6; 0 to 5"),
+        (json!({"retry": {"count": 1, "interval_secs": 86401}}), "`retry.interval_secs` is 86401"),
+        (json!({"retry": {"count": -1}}), "`retry.count`"),
+        (json!({"limits": {"concurrency": 0}}), "`limits.concurrency` is 0"),
+        (json!({"on_conflict": "fight"}), "`fight`"),
+        (json!({"timers": {"answer_secs": 0}}), "`timers.answer_secs` is 0"),
+        (json!({"timers": {"answer_secs": -3.5}}), "`timers.answer_secs` is -3.5"),
+        (json!({"timers": {"answer_secs": 1e12}}), "`timers.answer_secs` is 1000000000000"),
+        (json!({"timers": {"answer_secs": "soon"}}), "`timers.answer_secs`"),
+        (json!({"timers": {"tea_secs": 1}}), "`tea_secs`"),
+        (json!({"name": ""}), "name"),
+    ] {
+        let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &rules)).await;
+        let message = text(&refused.ok(400)["message"]);
+        assert!(message.contains(named), "{rules} gave {message}");
+    }
+    assert_eq!(house.viewer().get("/api/v1/campaigns").await.ok(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn devices_are_chosen_in_exactly_one_way() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    for (devices, given) in [
+        (json!({}), "`devices` has 0 of"),
+        (json!({"ids": ["lamp_1"], "product_id": "lamp"}), "`devices` has 2 of"),
+        (json!({"ids": [], "product_id": "lamp", "tags": {}}), "`devices` has 3 of"),
+    ] {
+        let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"devices": devices})));
+        let message = refused.await.refused(400, "invalid_member");
+        assert!(message.contains(given) && message.contains("exactly one is accepted"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn devices_may_be_chosen_by_product_or_tags() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    house.operator().device("lamp", "2").await;
+    house.operator().patch("/api/v1/devices/lamp_2", json!({"tags": {"site": "berlin"}})).await.ok(200);
+    for (devices, total) in [(json!({"product_id": "lamp"}), 2), (json!({"tags": {"site": "berlin"}}), 1)] {
+        let made = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"devices": devices})));
+        let id = text(&made.await.ok(201)["campaign_id"]);
+        campaign_when(house.viewer(), &id, |c| c["state"] != "preparing" && c["counts"]["total"] == total).await;
+    }
+}
+
+#[tokio::test]
+async fn devices_that_do_not_exist_are_named() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let devices = json!({"devices": {"ids": ["lamp_1", "ghost"]}});
+    let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &devices)).await;
+    assert!(refused.refused(400, "unknown_devices").contains("ghost"));
+}
+
+#[tokio::test]
+async fn devices_of_another_product_are_named() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    house.operator().product("door").await;
+    house.operator().device("door", "1").await;
+    let devices = json!({"devices": {"ids": ["door_1"]}});
+    let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &devices)).await;
+    assert!(refused.refused(400, "wrong_product").contains("door_1"));
+}
+
+#[tokio::test]
+async fn packages_that_do_not_go_together_are_named() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let other = house.operator().package("lamp", "v3", IMAGE).await;
+    let both = json!({"package_ids": [lamp.package_id, other]});
+    let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &both)).await;
+    let message = refused.refused(400, "packages_do_not_fit");
+    for named in [&lamp.package_id, &other, "source versions must not overlap"] {
+        assert!(message.contains(named), "{message}");
+    }
+    let none = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"package_ids": []}))).await;
+    assert!(none.refused(400, "packages_do_not_fit").contains("`package_ids` is empty"));
+    let ghost = json!({"package_ids": ["0123456789abcdef01234567"]});
+    let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &ghost)).await;
+    assert!(refused.refused(400, "unknown_package").contains("0123456789abcdef01234567"));
+}
+
+#[tokio::test]
+async fn it_can_be_paused_resumed_and_cancelled() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    campaign_when(house.viewer(), &id, |c| c["state"] == "running").await;
+    for (verb, state) in [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")] {
+        let told = house.operator().post(&format!("/api/v1/campaigns/{id}/{verb}"), json!({})).await.ok(200);
+        assert_eq!(told["state"], state, "after {verb}");
+    }
+    let ended = campaign_when(house.viewer(), &id, |c| c["counts"]["cancelled"] == 1).await;
+    assert!(ended["finished_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_verb_that_does_not_fit_the_state_is_a_conflict() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    campaign_when(house.viewer(), &id, |c| c["state"] == "running").await;
+    house.operator().post(&format!("/api/v1/campaigns/{id}/cancel"), json!({})).await.ok(200);
+    for verb in ["start", "pause", "resume"] {
+        let refused = house.operator().post(&format!("/api/v1/campaigns/{id}/{verb}"), json!({})).await;
+        assert!(refused.refused(409, "wrong_state").contains("is cancelled"), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_one_is_not_found() {
+    let house = House::open().await;
+    house.viewer().get("/api/v1/campaigns/none").await.refused(404, "not_found");
+    house.viewer().get("/api/v1/campaigns/none/deployments").await.refused(404, "not_found");
+    for verb in ["start", "pause", "resume", "cancel"] {
+        let refused = house.operator().post(&format!("/api/v1/campaigns/none/{verb}"), json!({})).await;
+        refused.refused(404, "not_found");
+    }
+    house.operator().post("/api/v1/campaigns/none/dance", json!({})).await.refused(404, "path_unknown");
+}
+
+#[tokio::test]
+async fn they_are_listed_newest_first() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    for name in ["one", "two", "three"] {
+        house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"name": name}))).await.ok(201);
+    }
+    let first = house.viewer().get("/api/v1/campaigns?limit=2").await.ok(200);
+    let rest = house.viewer().get(&format!("/api/v1/campaigns?limit=2&cursor={}", text(&first["next_cursor"])));
+    let rest = rest.await.ok(200);
+    let names: Vec<_> = [&first, &rest].iter().flat_map(|p| p["items"].as_array().unwrap()).map(|c| text(&c["name"])).collect();
+    assert_eq!(names, ["three", "two", "one"]);
+    assert_eq!(rest["next_cursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn it_finishes_when_its_device_runs_the_version() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let mut gadget = Gadget::connect(&house, &lamp.device).await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    gadget.told_when_running("v1").await;
+    gadget.runs("v2").await;
+    let ended = campaign_when(house.viewer(), &id, |c| c["state"] == "finished").await;
+    assert_eq!((&ended["counts"]["installed"], &ended["counts"]["total"]), (&json!(1), &json!(1)));
+}
+
+/// A campaign for `lamp_1`, with something else about it.
+fn with(package_id: &str, change: &Value) -> Value {
+    let mut campaign = json!({"name": "lights", "package_ids": [package_id], "devices": {"ids": ["lamp_1"]}});
+    campaign.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    campaign
+}

@@ -1,0 +1,21 @@
+//! The HTTP side as its callers see it: the real router on a real engine, with everything in memory.
+//!
+//! One file per resource, named as in the path; `requests` has what holds for all of them, `sockets` what only
+//! shows on the wire. `house` is the machinery.
+
+mod artifacts;
+mod campaigns;
+mod connections;
+mod deployments;
+mod devices;
+mod download;
+mod errors_page;
+mod explain;
+mod health;
+mod house;
+mod packages;
+mod products;
+mod reports;
+mod requests;
+mod sockets;
+mod tokens;

@@ -1,0 +1,347 @@
+//! What only shows on the wire: exact bytes, odd requests, TLS, limits, and the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use otaru_api::{Api, ApiConfig, Limits};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::download::Told;
+use crate::house::{House, IMAGE, IMAGE_SHA256, METRICS, PATIENCE, eventually};
+
+#[tokio::test]
+async fn the_head_of_a_download_is_exactly_this() {
+    let told = Told::open().await;
+    let open = Open::start(&told.house, Limits::default()).await;
+    let path = &told.notice.path;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\n\r\n", told.notice.token);
+    let mut stream = open.plain().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let first_read = read_once(&mut stream).await;
+    let (head, _) = split(&first_read).expect("the whole head comes with the first read");
+    assert_eq!(
+        without_date(head),
+        format!(
+            "HTTP/1.1 200 OK\r\n\
+             Content-Length: 36\r\n\
+             Content-Type: application/octet-stream\r\n\
+             Content-Disposition: attachment;filename=lamp.bin\r\n\
+             Accept-Ranges: bytes\r\n\
+             Etag: \"{IMAGE_SHA256}\"\r\n\
+             Date: …\r\n\r\n"
+        )
+    );
+}
+
+#[tokio::test]
+async fn the_c_sdks_line_ends_are_understood() {
+    let told = Told::open().await;
+    let open = Open::start(&told.house, Limits::default()).await;
+    let (path, token) = (&told.notice.path, &told.notice.token);
+    let with_header = format!(
+        "GET {path} HTTP/1.1\nHost: 127.0.0.1\nContent-Type: application/json\nAuthorization:Bearer {token}\r\n\r\n"
+    );
+    // Without a header line of its own the SDK sends one blank line too many.
+    let with_address = format!("GET {path}?access_token={token} HTTP/1.1\nHost: 127.0.0.1\n\r\n\r\n");
+    for request in [with_header, with_address] {
+        let answer = ask(&mut open.plain().await, &request).await;
+        assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\nContent-Length: 36\r\n"), "{}", answer.head);
+        assert_eq!(answer.body, IMAGE);
+    }
+}
+
+#[tokio::test]
+async fn over_tls_without_a_server_name_the_head_is_in_the_first_record() {
+    let told = Told::open().await;
+    let open = Open::start(&told.house, Limits::default()).await;
+    let (path, token) = (&told.notice.path, &told.notice.token);
+    let mut stream = open.tls().await;
+    let request = format!("GET {path} HTTP/1.1\nHost: 127.0.0.1\nAuthorization:Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let first_read = read_once(&mut stream).await;
+    let (head, body) = split(&first_read).expect("the whole head comes with the first record");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    let mut body = body.to_vec();
+    while body.len() < IMAGE.len() {
+        body.extend(read_once(&mut stream).await);
+    }
+    assert_eq!(body, IMAGE);
+}
+
+#[tokio::test]
+async fn an_old_client_without_keep_alive_gets_its_file_and_the_end_of_the_connection() {
+    let told = Told::open().await;
+    let open = Open::start(&told.house, Limits::default()).await;
+    let (path, token) = (&told.notice.path, &told.notice.token);
+    let mut stream = open.plain().await;
+    let request = format!("GET {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let all = read_to_end(&mut stream).await;
+    let (head, body) = split(&all).unwrap();
+    assert!(head.contains(" 200 OK\r\n") && head.contains("\r\nContent-Length: 36\r\n"), "{head}");
+    assert_eq!(body, IMAGE);
+}
+
+#[tokio::test]
+async fn head_ends_with_its_head() {
+    let told = Told::open().await;
+    let open = Open::start(&told.house, Limits::default()).await;
+    let (path, token) = (&told.notice.path, &told.notice.token);
+    let request = format!(
+        "HEAD {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    let mut stream = open.plain().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let all = read_to_end(&mut stream).await;
+    let (head, body) = split(&all).unwrap();
+    assert!(head.contains("\r\nContent-Length: 36\r\n"), "{head}");
+    assert_eq!(body, b"");
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_requests() {
+    let told = Told::open().await;
+    let open = Open::start(&told.house, Limits::default()).await;
+    let (path, token) = (&told.notice.path, &told.notice.token);
+    let mut stream = open.plain().await;
+    for (range, wanted) in [("bytes=0-9", &IMAGE[..10]), ("bytes=10-19", &IMAGE[10..20]), ("bytes=20-", &IMAGE[20..])] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nRange: {range}\r\n\r\n");
+        let answer = ask(&mut stream, &request).await;
+        assert!(answer.head.starts_with("HTTP/1.1 206 Partial Content\r\n"), "{}", answer.head);
+        assert_eq!(answer.body, wanted);
+    }
+}
+
+#[tokio::test]
+async fn the_api_spells_its_headers_in_title_case_too() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let answer = ask(&mut open.plain().await, "GET /api/v1/products HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    for line in ["Content-Type: application/json", "Www-Authenticate: Bearer", "X-Request-Id: ", "Content-Length: "] {
+        assert!(answer.head.contains(&format!("\r\n{line}")), "{line} in {}", answer.head);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_sender_goes_away_keeps_nothing() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let made = house.admin().post("/api/v1/tokens", serde_json::json!({"name": "ci", "role": "operator"})).await;
+    let token = crate::house::text(&made.ok(201)["token"]);
+    let head = format!(
+        "POST /api/v1/artifacts HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: 72\r\n\r\n"
+    );
+    let mut stream = open.plain().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(IMAGE).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let all = read_to_end(&mut stream).await;
+    assert!(!String::from_utf8_lossy(&all).contains(" 201 "), "{}", String::from_utf8_lossy(&all));
+    house.viewer().get(&format!("/api/v1/artifacts/{IMAGE_SHA256}")).await.refused(404, "not_found");
+    // The same bytes whole are new: nothing was left behind under another length.
+    house.operator().upload(&[], IMAGE).await.ok(201);
+}
+
+#[tokio::test]
+async fn an_upload_is_asked_for_when_its_sender_waits_to_be() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let made = house.admin().post("/api/v1/tokens", serde_json::json!({"name": "ci", "role": "operator"})).await;
+    let token = crate::house::text(&made.ok(201)["token"]);
+    let head = format!(
+        "POST /api/v1/artifacts HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 36\r\nExpect: 100-continue\r\n\r\n"
+    );
+    let mut stream = open.plain().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_once(&mut stream).await.starts_with(b"HTTP/1.1 100 Continue\r\n"));
+    let answer = ask(&mut stream, std::str::from_utf8(IMAGE).unwrap()).await;
+    assert!(answer.head.starts_with("HTTP/1.1 201 Created\r\n"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_or_is_too_large_ends_the_connection() {
+    let house = House::open().await;
+    let limits = Limits { head_patience: Duration::from_millis(50), ..Limits::default() };
+    let open = Open::start(&house, limits).await;
+    let mut slow = open.plain().await;
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost:").await.unwrap();
+    assert_eq!(read_to_end(&mut slow).await, b"");
+    let mut large = open.plain().await;
+    let line = format!("GET /healthz HTTP/1.1\r\nHost: h\r\nX-Large: {}\r\n", "x".repeat(otaru_api::limits::HEAD_BYTES_MAX));
+    large.write_all(line.as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut large).await;
+    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_waits_for_a_place() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits { connections_max: 1, ..Limits::default() }).await;
+    let alive = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut first = open.plain().await;
+    ask(&mut first, alive).await;
+    let mut second = open.plain().await;
+    second.write_all(alive.as_bytes()).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(50), second.readable()).await;
+    assert!(early.is_err(), "there is no place for a second connection yet");
+    drop(first);
+    assert!(read_once(&mut second).await.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn metrics_come_from_whoever_collects_them() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let answer = ask(&mut open.plain().await, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(answer.body, METRICS.as_bytes());
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_a_request_finish_and_takes_no_further_ones() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let made = house.admin().post("/api/v1/tokens", serde_json::json!({"name": "ci", "role": "operator"})).await;
+    let token = crate::house::text(&made.ok(201)["token"]);
+    let mut idle = open.plain().await;
+    ask(&mut idle, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut busy = open.plain().await;
+    let head = format!(
+        "POST /api/v1/artifacts HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 36\r\nExpect: 100-continue\r\n\r\n"
+    );
+    busy.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_once(&mut busy).await.starts_with(b"HTTP/1.1 100 Continue\r\n"), "the request is under way");
+    let address = open.plain;
+    open.stop.send(()).unwrap();
+    assert_eq!(read_to_end(&mut idle).await, b"", "an idle connection is closed");
+    eventually(async || TcpStream::connect(address).await.is_err().then_some(())).await;
+    let answer = ask(&mut busy, std::str::from_utf8(IMAGE).unwrap()).await;
+    assert!(answer.head.starts_with("HTTP/1.1 201 Created\r\n"), "{}", answer.head);
+    tokio::time::timeout(PATIENCE, open.serving).await.expect("serving ends").unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_drops_a_request_that_takes_too_long() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits { drain_patience: Duration::from_millis(50), ..Limits::default() }).await;
+    let mut stuck = open.plain().await;
+    stuck.write_all(b"POST /api/v1/products HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{").await.unwrap();
+    open.stop.send(()).unwrap();
+    tokio::time::timeout(PATIENCE, open.serving).await.expect("serving ends").unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let config = ApiConfig { plain: Some(open.plain), tls: None, limits: Limits::default(), metrics: no_metrics() };
+    let error = Api::bind(house.engine.clone(), config).await.err().expect("the port is taken");
+    assert!(error.to_string().contains(&open.plain.to_string()), "{error}");
+}
+
+fn no_metrics() -> otaru_api::Metrics {
+    Arc::new(|| METRICS.to_owned())
+}
+
+/// A house with open doors.
+struct Open {
+    plain: SocketAddr,
+    secure: SocketAddr,
+    trust: rustls::RootCertStore,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Open {
+    async fn start(house: &House, limits: Limits) -> Open {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (tls, trust) = certificate();
+        let config = ApiConfig { plain: Some(any), tls: Some((any, tls)), limits, metrics: no_metrics() };
+        let api = Api::bind(house.engine.clone(), config).await.unwrap();
+        let (plain, secure) = (api.local_addr().unwrap(), api.tls_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(api.serve(async {
+            // A test that ends without stopping drops its end; that is a stop as well.
+            let _ = stopped.await;
+        }));
+        Open { plain, secure, trust, stop, serving }
+    }
+
+    async fn plain(&self) -> TcpStream {
+        TcpStream::connect(self.plain).await.unwrap()
+    }
+
+    /// As devices do it: by address, so without a server name, and without ALPN.
+    async fn tls(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut config =
+            rustls::ClientConfig::builder().with_root_certificates(self.trust.clone()).with_no_client_auth();
+        config.enable_sni = false;
+        let name = ServerName::IpAddress(self.secure.ip().into());
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(name, TcpStream::connect(self.secure).await.unwrap()).await.unwrap()
+    }
+}
+
+/// A certificate for 127.0.0.1 that signs itself.
+fn certificate() -> (Arc<rustls::ServerConfig>, rustls::RootCertStore) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let certificate = made.cert.der().clone();
+    let mut trust = rustls::RootCertStore::empty();
+    trust.add(certificate.clone()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    (Arc::new(config), trust)
+}
+
+struct Wire {
+    head: String,
+    body: Vec<u8>,
+}
+
+/// Sends a request and reads its answer, as long as `Content-Length` says.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> Wire {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    loop {
+        if let Some((head, body)) = split(&all) {
+            let length = head.split("Content-Length: ").nth(1).unwrap().split("\r\n").next().unwrap();
+            if body.len() == length.parse::<usize>().unwrap() {
+                return Wire { head: head.to_owned(), body: body.to_vec() };
+            }
+        }
+        let more = read_once(stream).await;
+        assert!(!more.is_empty(), "the answer ends early: {}", String::from_utf8_lossy(&all));
+        all.extend(more);
+    }
+}
+
+/// What one read of the C SDK's size gives.
+async fn read_once<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+    let mut buffer = [0; 4095];
+    let got = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("something comes").unwrap();
+    buffer[..got].to_vec()
+}
+
+async fn read_to_end<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+    let mut all = Vec::new();
+    let reading = stream.read_to_end(&mut all);
+    tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends").unwrap();
+    all
+}
+
+fn split(all: &[u8]) -> Option<(&str, &[u8])> {
+    let end = all.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    Some((std::str::from_utf8(&all[..end]).unwrap(), &all[end..]))
+}
+
+fn without_date(head: &str) -> String {
+    let lines = head.split("\r\n").map(|line| if line.starts_with("Date: ") { "Date: …" } else { line });
+    lines.collect::<Vec<_>>().join("\r\n")
+}

@@ -1,0 +1,184 @@
+//! Artifact intake: bytes in, hashed on the way, kept under their hash.
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use otaru_store::{ArtifactRow, BlobError, StoreError};
+use sha2::{Digest, Sha256};
+
+use crate::driver::Engine;
+use crate::errors::{Faulty, Kind};
+use crate::tokens::{Operator, hex};
+
+/// What the sender says about the bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Their SHA-256, 64 hex digits of either case.
+    pub sha256: Option<String>,
+    /// How many.
+    pub size_bytes: Option<u64>,
+}
+
+/// Why an upload did not become an artifact. Nothing is kept in any case.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Not the form of a digest.
+    #[error("`X-Sha256` is {0:?}; 64 hex digits are accepted")]
+    BadDigest(String),
+    /// It ended early, or went on too long.
+    #[error("upload is {got} bytes but {declared} were declared; send the whole file again")]
+    SizeMismatch {
+        /// As declared.
+        declared: u64,
+        /// As received.
+        got: u64,
+    },
+    /// It is not what the sender meant.
+    #[error("upload hashes to {got} but {declared} was declared; it was altered on its way here, or is another file")]
+    DigestMismatch {
+        /// As declared.
+        declared: String,
+        /// As received.
+        got: String,
+    },
+    /// Nothing in it.
+    #[error("upload is empty; send the file as the body")]
+    Empty,
+    /// More than is accepted.
+    #[error("upload is larger than {accepted} bytes")]
+    TooLarge {
+        /// How many are accepted.
+        accepted: u64,
+    },
+    /// The sender went away.
+    #[error("upload broke off after {got} bytes: {cause}")]
+    BrokeOff {
+        /// As received.
+        got: u64,
+        /// What the connection said.
+        cause: String,
+    },
+    /// Uploads stop before reports suffer.
+    #[error("the disk has {free} bytes left; uploads stop at {reserve}, so that reports can still be stored")]
+    DiskReserve {
+        /// Free now.
+        free: u64,
+        /// Kept free.
+        reserve: u64,
+    },
+    /// Storage refused; trying again may succeed.
+    #[error("could not write to artifact storage: {0}")]
+    Blob(#[from] BlobError),
+    /// Try again later, or ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Faulty for IngestError {
+    fn code(&self) -> &'static str {
+        match self {
+            IngestError::BadDigest(_) | IngestError::Empty => "invalid",
+            IngestError::SizeMismatch { .. } | IngestError::BrokeOff { .. } => "upload_incomplete",
+            IngestError::DigestMismatch { .. } => "digest_mismatch",
+            IngestError::TooLarge { .. } => "too_large",
+            IngestError::DiskReserve { .. } => "disk_full",
+            IngestError::Blob(_) => "unavailable",
+            IngestError::Store(error) => error.code(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            IngestError::BadDigest(_)
+            | IngestError::SizeMismatch { .. }
+            | IngestError::DigestMismatch { .. }
+            | IngestError::Empty
+            | IngestError::BrokeOff { .. } => Kind::Invalid,
+            IngestError::TooLarge { .. } => Kind::TooLarge,
+            IngestError::DiskReserve { .. } | IngestError::Blob(_) => Kind::Unavailable,
+            IngestError::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl Engine {
+    /// Keeps an uploaded file as an artifact. The answer also says whether it is new.
+    ///
+    /// `body` is read once, to its end, hashed on the way and never held whole; at most
+    /// [`Settings::artifact_bytes_max`](crate::Settings) bytes. The same bytes uploaded again get the id they
+    /// already have, so that trying again is safe.
+    ///
+    /// # Errors
+    ///
+    /// - `SizeMismatch`, `DigestMismatch`, `BrokeOff`, `Empty`, `TooLarge`: the sender's; nothing is kept.
+    /// - `DiskReserve`, `Blob`, `Store`: ours; nothing is kept, and trying again may succeed.
+    pub async fn ingest<S, E>(&self, by: &Operator, declared: Declared, body: S) -> Result<(ArtifactRow, bool), IngestError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Display,
+    {
+        let shared = &self.shared;
+        let digest = declared.sha256.as_deref().map(normal_digest).transpose()?;
+        let accepted = shared.settings.artifact_bytes_max;
+        if declared.size_bytes.is_some_and(|size| size > accepted) {
+            return Err(IngestError::TooLarge { accepted });
+        }
+        let (free, reserve) = (shared.blobs.free_bytes().await?, shared.settings.disk_reserve_bytes);
+        if free.saturating_sub(declared.size_bytes.unwrap_or(0)) < reserve {
+            return Err(IngestError::DiskReserve { free, reserve });
+        }
+        let mut writer = shared.blobs.writer().await?;
+        let mut hasher = Sha256::new();
+        let mut got: u64 = 0;
+        let mut body = std::pin::pin!(body);
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|cause| match declared.size_bytes {
+                Some(size) if got < size => IngestError::SizeMismatch { declared: size, got },
+                Some(_) | None => IngestError::BrokeOff { got, cause: cause.to_string() },
+            })?;
+            got += piece.len() as u64;
+            if got > accepted {
+                return Err(IngestError::TooLarge { accepted });
+            }
+            hasher.update(&piece);
+            writer.write(&piece).await?;
+        }
+        if let Some(size) = declared.size_bytes
+            && size != got
+        {
+            return Err(IngestError::SizeMismatch { declared: size, got });
+        }
+        if got == 0 {
+            return Err(IngestError::Empty);
+        }
+        let artifact_id = hex(&hasher.finalize());
+        if let Some(digest) = digest
+            && digest != artifact_id
+        {
+            return Err(IngestError::DigestMismatch { declared: digest, got: artifact_id });
+        }
+        let known = shared.store.artifact(&artifact_id).await?;
+        // The bytes first, then the row that promises them.
+        writer.finish(&artifact_id).await?;
+        let row = ArtifactRow { artifact_id, size_bytes: got, created_at: shared.clock.wall() };
+        let row = shared.store.add_artifact(&by.actor, row).await?;
+        Ok((row, known.is_none()))
+    }
+
+    /// An artifact.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn artifact(&self, artifact_id: &str) -> Result<Option<ArtifactRow>, StoreError> {
+        self.shared.store.artifact(artifact_id).await
+    }
+}
+
+fn normal_digest(digest: &str) -> Result<String, IngestError> {
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digest.to_ascii_lowercase());
+    }
+    Err(IngestError::BadDigest(digest.chars().take(80).collect()))
+}

@@ -1,0 +1,604 @@
+//! Campaigns: made, started, paused, resumed, stopped; and the background work that follows.
+//!
+//! Always true:
+//! - What was answered is stored; what remains to be done for it is found again after a crash.
+//! - Work on many devices goes in chunks between the batches of reports, connected devices first.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
+use otaru_core::deployment::{Deployment, Event, Label};
+use otaru_proto::DeviceId;
+use otaru_store::{
+    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, Fault, NewCampaign, PackageRow, Page,
+    StoreError, Targets, Wanted,
+};
+use tokio::sync::Notify;
+
+use crate::batch::{Around, end_all, facts_of};
+use crate::driver::{Engine, Shared};
+use crate::errors::{Faulty, Kind};
+use crate::inbox::Input;
+use crate::limits::{FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE};
+use crate::tokens::Operator;
+use crate::views::DeploymentView;
+
+/// A campaign that an operator wants.
+#[derive(Clone, Debug)]
+pub struct CampaignRequest {
+    /// For people.
+    pub name: String,
+    /// 1 to 10 packages of one product and kind, whose source versions do not overlap.
+    pub package_ids: Vec<String>,
+    /// Which devices.
+    pub devices: DeviceSelection,
+    /// Under which rules.
+    pub policy: Policy,
+    /// Start at once.
+    pub start: bool,
+}
+
+/// Which devices a campaign is for. Only devices of the packages' product are ever meant.
+#[derive(Clone, Debug)]
+pub enum DeviceSelection {
+    /// These.
+    Ids(Vec<String>),
+    /// All of this product.
+    Product(String),
+    /// All of the packages' product that have all of these tags.
+    Tags(BTreeMap<String, String>),
+}
+
+/// Why a campaign was not made or not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum CampaignError {
+    /// There is none.
+    #[error("there is no campaign {0}")]
+    Unknown(String),
+    /// No name, or too long a one.
+    #[error("`name` has {0} characters; 1 to 256 are accepted")]
+    Name(usize),
+    /// A package that does not exist.
+    #[error("`package_ids` names {0}, which does not exist; make it with POST /api/v1/packages")]
+    UnknownPackage(String),
+    /// The same package twice.
+    #[error("`package_ids` names {0} twice")]
+    PackageTwice(String),
+    /// Packages that do not go together.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+    /// A rule outside its range.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// No device at all.
+    #[error("`devices.ids` is empty; name at least one device, or choose by product_id or tags")]
+    NoDevices,
+    /// A list that is too long.
+    #[error("`devices.ids` has {0} entries; up to 30000 are accepted, or choose by product_id or tags")]
+    TooManyDevices(usize),
+    /// No tag at all would mean everything.
+    #[error("`devices.tags` is empty; name at least one tag, or choose by product_id")]
+    NoTags,
+    /// Devices that are not registered.
+    #[error("`devices.ids` names {count} unregistered devices, the first are {first}; register them or leave them out")]
+    UnknownDevices {
+        /// How many.
+        count: usize,
+        /// Some of them.
+        first: String,
+    },
+    /// Devices that the packages are not for.
+    #[error("`devices.ids` names {count} devices of another product than {product}, the first are {first}")]
+    WrongProduct {
+        /// How many.
+        count: usize,
+        /// Some of them.
+        first: String,
+        /// The packages' product.
+        product: String,
+    },
+    /// A product that the packages are not for.
+    #[error("`devices.product_id` is {asked}, but the packages are for {product}")]
+    OtherProduct {
+        /// What was asked for.
+        asked: String,
+        /// The packages' product.
+        product: String,
+    },
+    /// Not in this state.
+    #[error("campaign {campaign_id} is {state}; only a campaign that is {accepted} can be {verb}")]
+    WrongState {
+        /// Which.
+        campaign_id: String,
+        /// Where it is.
+        state: &'static str,
+        /// Where it would have to be.
+        accepted: &'static str,
+        /// What was to happen to it.
+        verb: &'static str,
+    },
+    /// Try again later, or ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Faulty for CampaignError {
+    fn code(&self) -> &'static str {
+        match self {
+            CampaignError::Unknown(_) => "not_found",
+            CampaignError::Name(_) | CampaignError::NoDevices | CampaignError::NoTags => "invalid",
+            CampaignError::UnknownPackage(_) => "unknown_package",
+            CampaignError::PackageTwice(_) | CampaignError::Packages(_) => "packages_do_not_fit",
+            CampaignError::Policy(_) => "invalid_policy",
+            CampaignError::TooManyDevices(_) => "too_many_devices",
+            CampaignError::UnknownDevices { .. } => "unknown_devices",
+            CampaignError::WrongProduct { .. } | CampaignError::OtherProduct { .. } => "wrong_product",
+            CampaignError::WrongState { .. } => "wrong_state",
+            CampaignError::Store(error) => error.code(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            CampaignError::Unknown(_) => Kind::NotFound,
+            CampaignError::WrongState { .. } => Kind::Conflict,
+            CampaignError::Store(error) => error.kind(),
+            CampaignError::Name(_)
+            | CampaignError::UnknownPackage(_)
+            | CampaignError::PackageTwice(_)
+            | CampaignError::Packages(_)
+            | CampaignError::Policy(_)
+            | CampaignError::NoDevices
+            | CampaignError::TooManyDevices(_)
+            | CampaignError::NoTags
+            | CampaignError::UnknownDevices { .. }
+            | CampaignError::WrongProduct { .. }
+            | CampaignError::OtherProduct { .. } => Kind::Invalid,
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a campaign. It is stored when this returns; its deployments are made in the background, connected
+    /// devices first, and go at once if `start` is set. Calling it again makes another campaign.
+    ///
+    /// # Errors
+    ///
+    /// What about the request is not accepted, with the value; nothing is stored then.
+    pub async fn create_campaign(&self, by: &Operator, request: CampaignRequest) -> Result<CampaignRow, CampaignError> {
+        let shared = &self.shared;
+        let name_chars = request.name.trim().chars().count();
+        if name_chars == 0 || name_chars > NAME_CHARS_MAX {
+            return Err(CampaignError::Name(name_chars));
+        }
+        let policy = request.policy.check()?;
+        let packages = self.packages_named(&request.package_ids).await?;
+        let product_id = packages[0].product_id.clone();
+        let targets = self.targets(request.devices, &product_id).await?;
+        let now = shared.clock.wall();
+        let campaign = NewCampaign {
+            campaign_id: shared.ids.make(now),
+            name: request.name.trim().to_owned(),
+            started: request.start,
+            product_id,
+            packages: packages.iter().map(|package| package.key).collect(),
+            policy,
+            targets,
+        };
+        let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
+        shared.campaign_work.add(Work::Fill(row.key));
+        Ok(row)
+    }
+
+    async fn packages_named(&self, ids: &[String]) -> Result<Vec<PackageRow>, CampaignError> {
+        let mut packages: Vec<PackageRow> = Vec::with_capacity(ids.len().min(16));
+        for id in ids.iter().take(otaru_core::limits::CAMPAIGN_PACKAGES_MAX + 1) {
+            if packages.iter().any(|package| package.package_id == *id) {
+                return Err(CampaignError::PackageTwice(id.clone()));
+            }
+            let package = self.shared.store.package(id).await?;
+            packages.push(package.ok_or_else(|| CampaignError::UnknownPackage(id.clone()))?);
+        }
+        check_packages(&packages.iter().map(facts_of).collect::<Vec<_>>())?;
+        Ok(packages)
+    }
+
+    async fn targets(&self, devices: DeviceSelection, product_id: &str) -> Result<Targets, CampaignError> {
+        match devices {
+            DeviceSelection::Product(asked) if asked == product_id => Ok(Targets::Product),
+            DeviceSelection::Product(asked) => {
+                Err(CampaignError::OtherProduct { asked, product: product_id.to_owned() })
+            }
+            DeviceSelection::Tags(tags) if tags.is_empty() => Err(CampaignError::NoTags),
+            DeviceSelection::Tags(tags) => Ok(Targets::Tags(tags)),
+            DeviceSelection::Ids(ids) => self.named_devices(&ids, product_id).await,
+        }
+    }
+
+    async fn named_devices(&self, ids: &[String], product_id: &str) -> Result<Targets, CampaignError> {
+        if ids.is_empty() {
+            return Err(CampaignError::NoDevices);
+        }
+        if ids.len() > LISTED_DEVICES_MAX {
+            return Err(CampaignError::TooManyDevices(ids.len()));
+        }
+        let parsed: Vec<Option<DeviceId>> = ids.iter().map(|id| DeviceId::parse(id).ok()).collect();
+        let usable: Vec<DeviceId> = parsed.iter().flatten().cloned().collect();
+        let mut known = self.shared.store.keys_of(&usable).await?.into_iter();
+        let (mut unknown, mut wrong, mut keys, mut seen) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        for (id, parsed) in ids.iter().zip(&parsed) {
+            match parsed.as_ref().and_then(|_| known.next().flatten()) {
+                None => unknown.push(id.as_str()),
+                Some(device) if device.product_id != product_id => wrong.push(id.as_str()),
+                Some(device) => {
+                    if seen.insert(device.key) {
+                        keys.push(device.key);
+                    }
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(CampaignError::UnknownDevices { count: unknown.len(), first: first_few(&unknown) });
+        }
+        if !wrong.is_empty() {
+            let (count, first) = (wrong.len(), first_few(&wrong));
+            return Err(CampaignError::WrongProduct { count, first, product: product_id.to_owned() });
+        }
+        Ok(Targets::Devices(keys))
+    }
+
+    /// A campaign and where its deployments are.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn campaign(&self, campaign_id: &str) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
+        self.shared.store.campaign(campaign_id).await
+    }
+
+    /// Campaigns, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn campaigns(&self, page: Page<CampaignKey>) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
+        self.shared.store.campaigns(page).await
+    }
+
+    /// Lets a draft's devices go. A campaign that is running already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// `WrongState`: it has ended, or is paused.
+    pub async fn start_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+        use CampaignState::{Draft, Preparing, Running};
+        let (row, counts) = self.existing(campaign_id).await?;
+        if row.started && matches!(row.state, Preparing | Running) {
+            return Ok((row, counts));
+        }
+        let to = if row.filled { Running } else { Preparing };
+        self.moved(by, &row, &[Draft, Preparing], to, Some(true), ("draft or preparing", "started")).await?;
+        self.shared.campaign_work.add(if row.filled { Work::Release(row.key) } else { Work::Fill(row.key) });
+        self.existing(campaign_id).await
+    }
+
+    /// Lets no further device go; those at work go on.
+    ///
+    /// # Errors
+    ///
+    /// `WrongState`: it is not running.
+    pub async fn pause_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+        use CampaignState::{Paused, Running};
+        let (row, counts) = self.existing(campaign_id).await?;
+        if row.state == Paused {
+            return Ok((row, counts));
+        }
+        self.moved(by, &row, &[Running], Paused, None, ("running", "paused")).await?;
+        self.existing(campaign_id).await
+    }
+
+    /// Lets devices go again.
+    ///
+    /// # Errors
+    ///
+    /// `WrongState`: it is not paused.
+    pub async fn resume_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+        use CampaignState::{Paused, Running};
+        let (row, counts) = self.existing(campaign_id).await?;
+        if row.state == Running {
+            return Ok((row, counts));
+        }
+        self.moved(by, &row, &[Paused], Running, None, ("paused", "resumed")).await?;
+        self.shared.campaign_work.add(Work::Release(row.key));
+        self.existing(campaign_id).await
+    }
+
+    /// Ends a campaign: what is not finished ends as `cancelled`. Devices that were told are not called back,
+    /// for the protocol has no word for it; their tokens are worth nothing from now on.
+    ///
+    /// # Errors
+    ///
+    /// `WrongState`: it has finished.
+    pub async fn cancel_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+        use CampaignState::{Cancelled, Draft, Paused, Preparing, Running, Scheduled};
+        let (row, counts) = self.existing(campaign_id).await?;
+        if row.state == Cancelled {
+            return Ok((row, counts));
+        }
+        let from = [Draft, Preparing, Scheduled, Running, Paused];
+        self.moved(by, &row, &from, Cancelled, None, ("not finished", "cancelled")).await?;
+        self.shared.campaign_work.add(Work::End(row.key));
+        self.existing(campaign_id).await
+    }
+
+    /// A campaign's deployments, the oldest first; those counted under one of `labels`, if given.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`: there is no such campaign.
+    pub async fn deployments(
+        &self,
+        campaign_id: &str,
+        labels: Option<Vec<Label>>,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<DeploymentView>, CampaignError> {
+        let (row, _) = self.existing(campaign_id).await?;
+        let filter = DeploymentFilter { labels: labels.map(|labels| labels.into_iter().collect()) };
+        let records = self.shared.store.deployments(row.key, filter, page).await?;
+        let facts: Vec<_> = row.packages.iter().map(|package| facts_of(package)).collect();
+        Ok(records.into_iter().map(|record| DeploymentView::of(record, &facts, &self.shared.downloads)).collect())
+    }
+
+    async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+        let found = self.shared.store.campaign(campaign_id).await?;
+        found.ok_or_else(|| CampaignError::Unknown(campaign_id.to_owned()))
+    }
+
+    async fn moved(
+        &self,
+        by: &Operator,
+        row: &CampaignRow,
+        from: &[CampaignState],
+        to: CampaignState,
+        started: Option<bool>,
+        (accepted, verb): (&'static str, &'static str),
+    ) -> Result<(), CampaignError> {
+        let now = self.shared.clock.wall();
+        let moved = self.shared.store.move_campaign(&by.actor, row.key, from, to, started, now).await?;
+        match moved {
+            Some(_) => Ok(()),
+            None => {
+                let (now_is, _) = self.existing(&row.campaign_id).await?;
+                Err(CampaignError::WrongState {
+                    campaign_id: row.campaign_id.clone(),
+                    state: now_is.state.name(),
+                    accepted,
+                    verb,
+                })
+            }
+        }
+    }
+}
+
+/// The first few of a long list, for a message.
+fn first_few(ids: &[&str]) -> String {
+    let shown: Vec<String> = ids.iter().take(5).map(|id| id.chars().take(128).collect()).collect();
+    shown.join(", ")
+}
+
+// --- The background ------------------------------------------------------------------------------------------
+
+/// Something to be done for a campaign, in chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Make its deployments, and then what follows.
+    Fill(CampaignKey),
+    /// Let its queued deployments go, and look at those that may go already.
+    Release(CampaignKey),
+    /// End what is not finished.
+    End(CampaignKey),
+}
+
+/// What waits to be done for campaigns.
+#[derive(Default)]
+pub(crate) struct CampaignWork {
+    waiting: Mutex<VecDeque<Work>>,
+    added: Notify,
+}
+
+impl CampaignWork {
+    fn add(&self, work: Work) {
+        self.lock().push_back(work);
+        self.added.notify_one();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.added.notify_one();
+    }
+
+    fn take(&self) -> Option<Work> {
+        self.lock().pop_front()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Work>> {
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Does what waits, one campaign after the other, until the engine stops.
+pub(crate) async fn work(shared: Arc<Shared>) {
+    while !shared.is_stopping() {
+        let Some(work) = shared.campaign_work.take() else {
+            shared.campaign_work.added.notified().await;
+            continue;
+        };
+        if let Err(error) = shared.do_work(work).await {
+            if error.fault() == Fault::Unavailable {
+                shared.campaign_work.add(work);
+                tokio::time::sleep(RETRY_PAUSE.1).await;
+            } else {
+                tracing::error!(?work, %error, "work on a campaign failed");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Finds what a crash or a shutdown left to be done.
+    pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let campaigns = self.store.campaigns(Page { after, limit: 100 }).await?;
+            let Some((last, _)) = campaigns.last() else { return Ok(()) };
+            after = Some(last.key);
+            for (row, counts) in &campaigns {
+                if let Some(work) = unfinished_work(row, counts) {
+                    self.campaign_work.add(work);
+                }
+            }
+        }
+    }
+
+    async fn do_work(&self, work: Work) -> Result<(), StoreError> {
+        match work {
+            Work::Fill(campaign) => self.fill(campaign).await,
+            Work::Release(campaign) => self.release(campaign).await,
+            Work::End(campaign) => self.end(campaign).await,
+        }
+    }
+
+    /// Makes the campaign's deployments in chunks; connected devices come first and go at once.
+    async fn fill(&self, campaign: CampaignKey) -> Result<(), StoreError> {
+        let mut prefer: VecDeque<DeviceKey> = self.sessions.connected().into();
+        while !self.is_stopping() {
+            let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
+            if row.filled || row.state != CampaignState::Preparing {
+                break;
+            }
+            let first: Vec<DeviceKey> = prefer.drain(..prefer.len().min(FILL_CHUNK as usize)).collect();
+            let initial = if row.started { self.released(&row.policy) } else { Deployment::queued() };
+            let filled =
+                self.store.fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, &first).await?;
+            if row.started {
+                self.consider(&filled.added);
+            }
+            if filled.done {
+                break;
+            }
+            // Batches of reports come in between.
+            tokio::task::yield_now().await;
+        }
+        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
+        if row.filled && row.state == CampaignState::Preparing {
+            let to = if row.started { CampaignState::Running } else { CampaignState::Draft };
+            let from = [CampaignState::Preparing];
+            self.store.move_campaign(&self.platform(), campaign, &from, to, None, self.clock.wall()).await?;
+        }
+        self.note_wake(self.store.next_wake().await?);
+        if row.started { self.release(campaign).await } else { Ok(()) }
+    }
+
+    /// Lets queued deployments go in chunks, looks at every connected device, and ends a campaign that has
+    /// nothing to do.
+    async fn release(&self, campaign: CampaignKey) -> Result<(), StoreError> {
+        while !self.is_stopping() {
+            let Some((row, counts)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
+            if row.state != CampaignState::Running {
+                return Ok(());
+            }
+            if counts.of(Label::Queued) > 0 {
+                let released = self.released(&row.policy);
+                let chunk = self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
+                self.consider(&chunk.moved);
+                if !chunk.done {
+                    continue;
+                }
+            }
+            self.note_wake(self.store.next_wake().await?);
+            self.consider_connected();
+            if row.filled && counts.unfinished() == 0 {
+                let (from, to) = ([CampaignState::Running], CampaignState::Finished);
+                self.store.move_campaign(&self.platform(), campaign, &from, to, None, self.clock.wall()).await?;
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Ends what is not finished, in chunks.
+    async fn end(&self, campaign: CampaignKey) -> Result<(), StoreError> {
+        let mut after = None;
+        while !self.is_stopping() {
+            let wanted = Wanted { unfinished_of: Some((campaign, after, FILL_CHUNK)), ..Wanted::default() };
+            let last = self.end_deployments(wanted, Some(campaign), Event::Cancelled).await?;
+            if last.is_none() {
+                break;
+            }
+            after = last;
+        }
+        self.consider_connected();
+        Ok(())
+    }
+
+    /// Ends the deployments that are loaded for `wanted`. Answers with the last one asked for.
+    pub(crate) async fn end_deployments(
+        &self,
+        wanted: Wanted,
+        only: Option<CampaignKey>,
+        event: Event<'static>,
+    ) -> Result<Option<DeploymentKey>, StoreError> {
+        let (now, wall) = (self.service.now(), self.clock.wall());
+        let decision = move |loaded: otaru_store::Loaded| {
+            let last = loaded.unfinished.last().copied();
+            // Nobody is told anything: the protocol has no word for it.
+            let (sessions, downloads) = (crate::sessions::Sessions::default(), Default::default());
+            let around = Around { now, wall, sessions: &sessions, downloads: &downloads };
+            let (changes, answer) = end_all(loaded, only, event, &around);
+            (changes, (last, answer))
+        };
+        let committed = self.store.transact(wall, wanted, decision).await?;
+        let (last, answer) = committed.answer;
+        for (deployment, outcome) in &answer.finished {
+            self.downloads.forget(*deployment);
+            metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
+        }
+        // The devices are free for another campaign.
+        self.inbox.push_all(answer.at_work.iter().map(|(device, _)| Input::Consider { device: *device }));
+        Ok(last)
+    }
+
+    fn released(&self, policy: &Policy) -> Deployment {
+        let online = Duration::from_millis(policy.timers.online_ms);
+        Deployment::released(self.service.now().after(online))
+    }
+
+    fn consider(&self, devices: &[DeviceKey]) {
+        let connected = self.sessions.connected_among(devices);
+        self.inbox.push_all(connected.into_iter().map(|device| Input::Consider { device }));
+    }
+
+    /// Looks at every device that can be reached, and at the children of every gateway.
+    fn consider_connected(&self) {
+        let settled = self.sessions.settled();
+        self.inbox.push_all(settled.into_iter().map(|(device, epoch)| Input::Reachable { device, epoch }));
+    }
+}
+
+/// What is left to be done for a campaign as found in the store.
+fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
+    match row.state {
+        CampaignState::Preparing => Some(Work::Fill(row.key)),
+        CampaignState::Running if counts.of(Label::Queued) > 0 || counts.unfinished() == 0 => {
+            Some(Work::Release(row.key))
+        }
+        CampaignState::Cancelled if counts.unfinished() > 0 => Some(Work::End(row.key)),
+        CampaignState::Draft
+        | CampaignState::Scheduled
+        | CampaignState::Running
+        | CampaignState::Paused
+        | CampaignState::Finished
+        | CampaignState::Cancelled => None,
+    }
+}

@@ -1,0 +1,290 @@
+//! A device wants in: is it who it says, and if not, what does its owner need to know.
+//!
+//! Always true:
+//! - A live session is ended only by a connection whose credentials are right.
+//! - Every refusal is remembered with its reason, and the memory is bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use otaru_core::WallTime;
+use otaru_proto::{ClientId, DeviceId, password_matches};
+use serde::Serialize;
+
+use crate::driver::Engine;
+use crate::inbox::Input;
+use crate::limits::REFUSED_MAX;
+use crate::sessions::{Session, SessionInner};
+
+/// What a device sends to be let in.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectRequest<'a> {
+    /// `{device_id}_{id_type}_{sign_type}_{timestamp}`.
+    pub client_id: &'a str,
+    /// The device id.
+    pub username: Option<&'a str>,
+    /// The keyed hash.
+    pub password: Option<&'a [u8]>,
+    /// From where.
+    pub peer: SocketAddr,
+    /// `MQTT 3.1`, `MQTT 3.1.1` or `MQTT 5.0`.
+    pub protocol: &'static str,
+}
+
+/// Why a device is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not of the published form.
+    #[error("bad client id: {0}")]
+    BadClientId(String),
+    /// Outside the range.
+    #[error("keep alive of {0} s is outside the range; 30 to 1200 s is accepted")]
+    BadKeepAlive(u16),
+    /// Nobody registered it.
+    #[error("device {0} is not registered; register it with POST /api/v1/devices, with this device_id and its secret")]
+    UnknownDevice(String),
+    /// The secret is another one.
+    #[error("wrong password; it is the lower-case hex HMAC-SHA256 with the client id's last ten digits as key and the device's secret as message")]
+    WrongPassword,
+    /// Client id and user name differ.
+    #[error("the client id names {client_id_device}, the user name {username}; both are to be the device id")]
+    NotThisDevice {
+        /// From the client id.
+        client_id_device: String,
+        /// From the user name.
+        username: String,
+    },
+    /// Sign type 1, and the hour is too far from ours.
+    #[error("the client id's hour {0} is outside the accepted window; set the device's clock, or use sign type 0")]
+    StampOutsideWindow(String),
+    /// An operator froze it.
+    #[error("the device is frozen")]
+    Frozen,
+    /// Not now.
+    #[error("the platform cannot check credentials now; try again later")]
+    Unavailable,
+}
+
+impl Refusal {
+    /// Stable, snake_case; listed in `docs/errors.md`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Refusal::BadClientId(_) => "bad_client_id",
+            Refusal::BadKeepAlive(_) => "bad_keep_alive",
+            Refusal::UnknownDevice(_) => "unknown_device",
+            Refusal::WrongPassword => "wrong_password",
+            Refusal::NotThisDevice { .. } => "not_this_device",
+            Refusal::StampOutsideWindow(_) => "stamp_outside_window",
+            Refusal::Frozen => "frozen",
+            Refusal::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Engine {
+    /// Checks credentials and opens the session, ending an older one of the device.
+    ///
+    /// # Errors
+    ///
+    /// The reason, which is also remembered and shown to operators. `Unavailable` is the only one that the
+    /// device should answer by trying again as it is.
+    pub async fn connect(&self, request: ConnectRequest<'_>) -> Result<Session, Refusal> {
+        match self.admit(&request).await {
+            Ok(session) => {
+                metrics::counter!("otaru_connects_total", "as" => "accepted").increment(1);
+                Ok(session)
+            }
+            Err(refusal) => {
+                self.note_refusal(request.client_id, request.username, request.peer, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn admit(&self, request: &ConnectRequest<'_>) -> Result<Session, Refusal> {
+        let shared = &self.shared;
+        if shared.is_stopping() {
+            return Err(Refusal::Unavailable);
+        }
+        let client_id = ClientId::parse(request.client_id).map_err(|e| Refusal::BadClientId(e.to_string()))?;
+        let username = request.username.unwrap_or_default();
+        if client_id.device.as_str() != username {
+            let client_id_device = client_id.device.to_string();
+            return Err(Refusal::NotThisDevice { client_id_device, username: clip(username) });
+        }
+        if client_id.sign_type > 1 {
+            let problem = format!("sign type {} is not offered; 0 and 1 are", client_id.sign_type);
+            return Err(Refusal::BadClientId(problem));
+        }
+        let facts = shared.store.connect_facts(&client_id.device).await;
+        let facts = facts.map_err(|error| {
+            tracing::warn!(%error, "credentials cannot be checked");
+            Refusal::Unavailable
+        })?;
+        let facts = facts.ok_or_else(|| Refusal::UnknownDevice(client_id.device.to_string()))?;
+        let sealed = facts.sealed_secret.as_deref().ok_or(Refusal::WrongPassword)?;
+        let secret = shared.vault.open(client_id.device.as_str(), sealed).map_err(|error| {
+            tracing::error!(device_id = %client_id.device, %error, "a device secret cannot be opened; is the master key the right one?");
+            Refusal::Unavailable
+        })?;
+        if !password_matches(&secret, &client_id.stamp, request.password.unwrap_or_default()) {
+            return Err(Refusal::WrongPassword);
+        }
+        if facts.frozen {
+            return Err(Refusal::Frozen);
+        }
+        let wall = shared.clock.wall();
+        if client_id.sign_type == 1
+            && let Some(window) = &shared.settings.sign_window
+            && !window.admits(&client_id.stamp, wall.0 / 1000)
+        {
+            return Err(Refusal::StampOutsideWindow(client_id.stamp.as_str().to_owned()));
+        }
+        Ok(self.begin_session(facts.key, client_id.device, wall))
+    }
+
+    fn begin_session(&self, device: otaru_store::DeviceKey, device_id: DeviceId, at: WallTime) -> Session {
+        let shared = &self.shared;
+        shared.refused.forget(device_id.as_str());
+        let epoch = shared.next_epoch();
+        let session = SessionInner::new(device, device_id, epoch);
+        shared.sessions.open(&session);
+        shared.inbox.push(Input::Opened { device, epoch, at });
+        shared.settling.add(shared.clock.elapsed() + shared.settings.settle, device, epoch);
+        Session::new(shared.clone(), session)
+    }
+
+    /// Remembers and counts a refusal.
+    pub fn note_refusal(&self, client_id: &str, username: Option<&str>, peer: SocketAddr, refusal: &Refusal) {
+        metrics::counter!("otaru_connects_total", "as" => refusal.code()).increment(1);
+        tracing::info!(client_id = %clip(client_id), %peer, code = refusal.code(), "connection refused");
+        // Whom the owner would look for: the user name is the device id, if there is one.
+        let name = username.filter(|name| !name.is_empty()).unwrap_or(client_id);
+        self.shared.refused.note(RefusedConnection {
+            name: clip(name),
+            client_id: clip(client_id),
+            peer: peer.to_string(),
+            code: refusal.code(),
+            message: refusal.to_string(),
+            last_at: self.shared.clock.wall(),
+            times: 1,
+        });
+    }
+
+    /// The refusals of the last while, the latest first, one entry per name.
+    #[must_use]
+    pub fn refused_connections(&self) -> Vec<RefusedConnection> {
+        self.shared.refused.all()
+    }
+}
+
+/// Someone who was not let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedConnection {
+    /// The user name, or the client id if there was none.
+    pub name: String,
+    /// As sent.
+    pub client_id: String,
+    /// From where, the last time.
+    pub peer: String,
+    /// Why, as a stable word.
+    pub code: &'static str,
+    /// Why, and what to do.
+    pub message: String,
+    /// The last time, in milliseconds since 1970.
+    pub last_at: WallTime,
+    /// How often.
+    pub times: u64,
+}
+
+/// The refusals of the last while. Bounded: the oldest name makes room.
+#[derive(Default)]
+pub(crate) struct RefusedConnections {
+    seen: Mutex<Refused>,
+}
+
+#[derive(Default)]
+struct Refused {
+    by_name: BTreeMap<String, RefusedConnection>,
+    order: VecDeque<String>,
+}
+
+impl RefusedConnections {
+    pub(crate) fn note(&self, refused: RefusedConnection) {
+        let mut seen = self.lock();
+        let name = refused.name.clone();
+        if let Some(known) = seen.by_name.get_mut(&name) {
+            let times = known.times + 1;
+            *known = RefusedConnection { times, ..refused };
+            return;
+        }
+        if seen.by_name.len() >= REFUSED_MAX
+            && let Some(oldest) = seen.order.pop_front()
+        {
+            seen.by_name.remove(&oldest);
+        }
+        seen.order.push_back(name.clone());
+        seen.by_name.insert(name, refused);
+    }
+
+    pub(crate) fn of(&self, name: &str) -> Option<RefusedConnection> {
+        self.lock().by_name.get(name).cloned()
+    }
+
+    /// It got in.
+    fn forget(&self, name: &str) {
+        let mut seen = self.lock();
+        if seen.by_name.remove(name).is_some() {
+            seen.order.retain(|known| known != name);
+        }
+    }
+
+    fn all(&self) -> Vec<RefusedConnection> {
+        let mut all: Vec<RefusedConnection> = self.lock().by_name.values().cloned().collect();
+        all.sort_by_key(|refused| std::cmp::Reverse(refused.last_at));
+        all
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Refused> {
+        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// At most 256 characters of what a stranger sent.
+fn clip(text: &str) -> String {
+    text.chars().take(256).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_per_name_and_bounded() {
+        let refused = RefusedConnections::default();
+        for number in 0..REFUSED_MAX + 5 {
+            refused.note(refusal(&format!("device{number}"), i64::try_from(number).unwrap()));
+        }
+        refused.note(refusal("device900", 9_999));
+        assert_eq!(refused.all().len(), REFUSED_MAX);
+        assert_eq!(refused.all()[0].name, "device900");
+        assert_eq!(refused.of("device900").unwrap().times, 2);
+        assert_eq!(refused.of("device0"), None, "the oldest made room");
+        refused.forget("device900");
+        assert_eq!(refused.of("device900"), None);
+    }
+
+    fn refusal(name: &str, at: i64) -> RefusedConnection {
+        RefusedConnection {
+            name: name.into(),
+            client_id: name.into(),
+            peer: "127.0.0.1:1".into(),
+            code: "unknown_device",
+            message: String::new(),
+            last_at: WallTime(at),
+            times: 1,
+        }
+    }
+}

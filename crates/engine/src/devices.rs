@@ -1,0 +1,342 @@
+//! Products and devices: registered, changed, frozen, deleted.
+
+use std::collections::BTreeMap;
+
+use otaru_core::deployment::Event;
+use otaru_proto::{DeviceId, DeviceIdError};
+use otaru_store::{
+    DeviceFilter, DeviceKey, DevicePatch, DeviceRecord, NewDevice, Page, ProductKey, ProductRow, StoreError, Wanted,
+};
+
+use crate::driver::Engine;
+use crate::errors::{Faulty, Kind};
+use crate::limits::{NAME_CHARS_MAX, SECRET_BYTES_MAX, TAG_CHARS_MAX, TAGS_MAX};
+use crate::tokens::{Operator, random_hex};
+use crate::views::{DeviceView, ReportView};
+
+/// A device to be registered.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceRequest {
+    /// `{product_id}_{node_id}` if left out.
+    pub device_id: Option<String>,
+    /// The maker's own number.
+    pub node_id: String,
+    /// Which product.
+    pub product_id: String,
+    /// Made if left out; a child needs none.
+    pub secret: Option<String>,
+    /// Its gateway, for a child.
+    pub gateway_id: Option<String>,
+    /// For people.
+    pub name: Option<String>,
+    /// For choosing devices.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What to change about a device; `None` leaves a member as it is.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceChange {
+    /// A name, or none.
+    pub name: Option<Option<String>>,
+    /// All its tags.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Whether it is refused; freezing ends its session.
+    pub frozen: Option<bool>,
+    /// A new secret; ends its session.
+    pub secret: Option<String>,
+}
+
+/// A device that was just registered.
+#[derive(Clone, Debug)]
+pub struct RegisteredDevice {
+    /// As registered.
+    pub record: DeviceRecord,
+    /// Its secret; shown once. `None` for a child that never connects by itself.
+    pub secret: Option<String>,
+}
+
+/// Why a product or device was not made, changed or found.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// There is none.
+    #[error("there is no device {0}")]
+    Unknown(String),
+    /// Not the form of an id.
+    #[error("`{field}` is not accepted: {problem}")]
+    BadId {
+        /// Which member.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: DeviceIdError,
+    },
+    /// A text outside its range.
+    #[error("`{field}` has {found} characters; {accepted} are accepted")]
+    Length {
+        /// Which member.
+        field: &'static str,
+        /// How many it has.
+        found: usize,
+        /// How many are accepted.
+        accepted: &'static str,
+    },
+    /// Too many tags.
+    #[error("`tags` has {0} entries; up to 64 are accepted")]
+    TooManyTags(usize),
+    /// The machine has no randomness to give.
+    #[error("the system's random source failed")]
+    Random,
+    /// Taken, missing, in use; or try again later; or ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Faulty for DeviceError {
+    fn code(&self) -> &'static str {
+        match self {
+            DeviceError::Unknown(_) => "not_found",
+            DeviceError::BadId { .. } => "invalid_id",
+            DeviceError::Length { .. } | DeviceError::TooManyTags(_) => "invalid",
+            DeviceError::Random => "internal",
+            // The thing itself is not there only for `Unknown`; here it is what the request refers to.
+            DeviceError::Store(StoreError::Missing { what, .. }) => match *what {
+                "product" => "unknown_product",
+                "gateway" => "unknown_gateway",
+                _ => "not_found",
+            },
+            DeviceError::Store(error) => error.code(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            DeviceError::Unknown(_) => Kind::NotFound,
+            DeviceError::BadId { .. } | DeviceError::Length { .. } | DeviceError::TooManyTags(_) => Kind::Invalid,
+            DeviceError::Random => Kind::Internal,
+            DeviceError::Store(StoreError::Missing { what: "product" | "gateway", .. }) => Kind::Invalid,
+            DeviceError::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl Engine {
+    /// Makes a product. Without an id it gets 24 hex digits.
+    ///
+    /// # Errors
+    ///
+    /// `BadId`, `Length`; `Store(Exists)`: the id is taken.
+    pub async fn create_product(
+        &self,
+        by: &Operator,
+        product_id: Option<String>,
+        name: String,
+    ) -> Result<ProductRow, DeviceError> {
+        let now = self.shared.clock.wall();
+        let product_id = match product_id {
+            Some(id) => id_of("product_id", &id)?.to_string(),
+            None => self.shared.ids.make(now),
+        };
+        check_length("name", &name, 1, NAME_CHARS_MAX, "1 to 256")?;
+        Ok(self.shared.store.create_product(&by.actor, &product_id, &name, now).await?)
+    }
+
+    /// A product.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn product(&self, product_id: &str) -> Result<Option<ProductRow>, StoreError> {
+        self.shared.store.product(product_id).await
+    }
+
+    /// Products, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn products(&self, page: Page<ProductKey>) -> Result<Vec<ProductRow>, StoreError> {
+        self.shared.store.products(page).await
+    }
+
+    /// Registers a device. Without a secret one is made, unless the device is a child.
+    ///
+    /// # Errors
+    ///
+    /// What about the request is not accepted; `Store(Exists)`: the device id or the node id is taken.
+    pub async fn register_device(&self, by: &Operator, request: DeviceRequest) -> Result<RegisteredDevice, DeviceError> {
+        let shared = &self.shared;
+        check_length("node_id", &request.node_id, 1, 64, "1 to 64")?;
+        check_length("product_id", &request.product_id, 1, NAME_CHARS_MAX, "1 to 256")?;
+        let device_id = match &request.device_id {
+            Some(id) => id_of("device_id", id)?,
+            None => id_of("node_id", &format!("{}_{}", request.product_id, request.node_id))?,
+        };
+        let gateway_id = request.gateway_id.as_deref().map(|id| id_of("gateway_id", id)).transpose()?;
+        if let Some(name) = &request.name {
+            check_length("name", name, 0, NAME_CHARS_MAX, "up to 256")?;
+        }
+        check_tags(&request.tags)?;
+        let secret = match request.secret {
+            Some(secret) => Some(secret),
+            None if gateway_id.is_some() => None,
+            None => Some(random_hex::<16>().map_err(|_| DeviceError::Random)?),
+        };
+        if let Some(secret) = &secret {
+            check_length("secret", secret, 1, SECRET_BYTES_MAX, "1 to 256")?;
+        }
+        let sealed_secret = secret.as_ref().map(|secret| shared.vault.seal(device_id.as_str(), secret.as_bytes()));
+        let device = NewDevice {
+            device_id,
+            node_id: request.node_id,
+            product_id: request.product_id,
+            gateway_id,
+            name: request.name,
+            tags: request.tags,
+            sealed_secret,
+        };
+        let record = shared.store.create_device(&by.actor, device, shared.clock.wall()).await?;
+        Ok(RegisteredDevice { record, secret })
+    }
+
+    /// A device with its last report, and whether it can be reached.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn device(&self, device_id: &str) -> Result<Option<DeviceView>, StoreError> {
+        let Ok(id) = DeviceId::parse(device_id) else { return Ok(None) };
+        let Some(record) = self.shared.store.device(&id).await? else { return Ok(None) };
+        let last_report = self.shared.store.reports(record.row.key, None, 1).await?.pop().map(ReportView::of);
+        Ok(Some(self.view_of(record, last_report)))
+    }
+
+    /// Devices, the oldest first, without their last report.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn devices(&self, filter: DeviceFilter, page: Page<DeviceKey>) -> Result<Vec<DeviceView>, StoreError> {
+        let records = self.shared.store.devices(filter, page).await?;
+        Ok(records.into_iter().map(|record| self.view_of(record, None)).collect())
+    }
+
+    fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {
+        let online = self.shared.sessions.is_connected(&record.row);
+        DeviceView { record, online, last_report }
+    }
+
+    /// Changes a device. Freezing it or changing its secret ends its session.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`; what about the change is not accepted.
+    pub async fn patch_device(
+        &self,
+        by: &Operator,
+        device_id: &str,
+        change: DeviceChange,
+    ) -> Result<DeviceRecord, DeviceError> {
+        let shared = &self.shared;
+        let id = DeviceId::parse(device_id).map_err(|_| DeviceError::Unknown(device_id.to_owned()))?;
+        if let Some(Some(name)) = &change.name {
+            check_length("name", name, 0, NAME_CHARS_MAX, "up to 256")?;
+        }
+        if let Some(tags) = &change.tags {
+            check_tags(tags)?;
+        }
+        if let Some(secret) = &change.secret {
+            check_length("secret", secret, 1, SECRET_BYTES_MAX, "1 to 256")?;
+        }
+        let patch = DevicePatch {
+            name: change.name,
+            tags: change.tags,
+            frozen: change.frozen,
+            sealed_secret: change.secret.as_ref().map(|secret| shared.vault.seal(id.as_str(), secret.as_bytes())),
+        };
+        let ends_session = if change.frozen == Some(true) {
+            Some("frozen")
+        } else {
+            change.secret.is_some().then_some("secret_changed")
+        };
+        let record = shared.store.patch_device(&by.actor, &id, patch, shared.clock.wall()).await;
+        let record = record.map_err(|error| unknown_device(device_id, error))?;
+        if let Some(reason) = ends_session {
+            shared.sessions.close_device(record.row.key, reason);
+        }
+        Ok(record)
+    }
+
+    /// Deletes a device: its unfinished deployments end as `removed`, its session is closed, its history stays
+    /// with its campaigns.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`; `Store(InUse)`: it still has children.
+    pub async fn delete_device(&self, by: &Operator, device_id: &str) -> Result<(), DeviceError> {
+        let shared = &self.shared;
+        let id = DeviceId::parse(device_id).map_err(|_| DeviceError::Unknown(device_id.to_owned()))?;
+        let record = shared.store.device(&id).await?;
+        let record = record.ok_or_else(|| DeviceError::Unknown(device_id.to_owned()))?;
+        let children = DeviceFilter { gateway_id: Some(id.clone()), ..DeviceFilter::default() };
+        let first = shared.store.devices(children, Page { after: None, limit: 1 }).await?;
+        if let Some(child) = first.first() {
+            let by = format!("its child {}; delete the children first", child.row.device_id);
+            return Err(StoreError::InUse { what: "device", id: device_id.to_owned(), by }.into());
+        }
+        let wanted = Wanted { devices: vec![record.row.key], ..Wanted::default() };
+        shared.end_deployments(wanted, None, Event::Removed).await?;
+        shared.sessions.close_device(record.row.key, "device_deleted");
+        let deleted = shared.store.delete_device(&by.actor, &id, shared.clock.wall()).await;
+        deleted.map_err(|error| unknown_device(device_id, error))
+    }
+
+    /// A device's history, the newest first; `before` is the last entry already seen.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`.
+    pub async fn reports(
+        &self,
+        device_id: &str,
+        before: Option<otaru_store::ReportSeq>,
+        limit: u32,
+    ) -> Result<Vec<ReportView>, DeviceError> {
+        let id = DeviceId::parse(device_id).map_err(|_| DeviceError::Unknown(device_id.to_owned()))?;
+        let record = self.shared.store.device(&id).await?;
+        let record = record.ok_or_else(|| DeviceError::Unknown(device_id.to_owned()))?;
+        let reports = self.shared.store.reports(record.row.key, before, limit).await?;
+        Ok(reports.into_iter().map(ReportView::of).collect())
+    }
+}
+
+fn unknown_device(device_id: &str, error: StoreError) -> DeviceError {
+    match error {
+        StoreError::Missing { what: "device", .. } => DeviceError::Unknown(device_id.to_owned()),
+        other => DeviceError::Store(other),
+    }
+}
+
+fn id_of(field: &'static str, id: &str) -> Result<DeviceId, DeviceError> {
+    DeviceId::parse(id).map_err(|problem| DeviceError::BadId { field, problem })
+}
+
+fn check_length(
+    field: &'static str,
+    text: &str,
+    least: usize,
+    most: usize,
+    accepted: &'static str,
+) -> Result<(), DeviceError> {
+    let found = text.chars().count();
+    if found < least || found > most { Err(DeviceError::Length { field, found, accepted }) } else { Ok(()) }
+}
+
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), DeviceError> {
+    if tags.len() > TAGS_MAX {
+        return Err(DeviceError::TooManyTags(tags.len()));
+    }
+    for (key, value) in tags {
+        check_length("tags", key, 1, TAG_CHARS_MAX, "1 to 128 in a key")?;
+        check_length("tags", value, 0, TAG_CHARS_MAX, "up to 128 in a value")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,540 @@
+//! The loop that makes batches, and what happens around it: start, timers, outages, shutdown.
+//!
+//! Always true:
+//! - One batch is in the store at a time; what arrives meanwhile makes up the next one.
+//! - Acknowledgements and words to devices leave only after their batch is stored.
+//! - A batch that cannot be stored is kept and tried again; nothing of it is acknowledged.
+//! - An event that cannot be decided or stored by itself is kept aside and acknowledged as not stored, and
+//!   does not hold up the others.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use otaru_core::{Epoch, ServiceTime};
+use otaru_proto::{Access, Downlink, Notice, encode_downlink};
+use otaru_store::{
+    Actor, BlobStore, CampaignKey, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent, Say, Store,
+    StoreError, Vault,
+};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::batch::{Answer, Around, Spoken, decide, wanted};
+use crate::campaigns::CampaignWork;
+use crate::clock::{Clock, ServiceClock};
+use crate::connect::RefusedConnections;
+use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
+use crate::ids::IdMaker;
+use crate::inbox::{Inbox, Input};
+use crate::limits::{BATCH_EVENTS_MAX, CHILDREN_CHUNK, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY};
+use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
+use crate::settings::Settings;
+
+/// The engine. Cheap to clone; all clones are the same one.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// Whether the platform does its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// It takes reports and answers.
+    pub ready: bool,
+    /// What is wrong, for people.
+    pub reasons: Vec<String>,
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store did not open.
+    #[error("the store did not start")]
+    Store(#[from] StoreError),
+}
+
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) blobs: BlobStore,
+    pub(crate) vault: Vault,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) service: ServiceClock,
+    pub(crate) project: ProjectRow,
+    pub(crate) ids: IdMaker,
+    pub(crate) inbox: Inbox,
+    pub(crate) sessions: Sessions,
+    pub(crate) settling: Settling,
+    pub(crate) downloads: DownloadActivity,
+    pub(crate) download_tokens: DownloadTokens,
+    pub(crate) refused: RefusedConnections,
+    pub(crate) campaign_work: CampaignWork,
+    boot: i64,
+    next_session: AtomicI64,
+    /// The earliest deadline, as far as known; `i64::MAX` for none.
+    next_wake: AtomicI64,
+    /// Devices that could go but for a slot, by campaign.
+    slot_queue: Mutex<BTreeMap<CampaignKey, std::collections::VecDeque<DeviceKey>>>,
+    outage: Mutex<Option<String>>,
+    stopping: AtomicBool,
+    stop: Notify,
+}
+
+impl Engine {
+    /// Starts the engine on a store: resumes its service time, its deadlines and its unfinished campaigns.
+    ///
+    /// `vault` opens the device secrets that are in the store. Call [`Engine::stop`] at the end.
+    ///
+    /// # Errors
+    ///
+    /// `Store`: it could not be read or written; nothing runs.
+    pub async fn open(
+        settings: Settings,
+        store: Store,
+        blobs: BlobStore,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Engine, OpenError> {
+        let boot = store.boot(clock.wall()).await?;
+        // A new store has no device to wait for.
+        let grace = if boot.last_seen.is_some() { settings.reconnect_grace } else { Duration::ZERO };
+        let service = ServiceClock::resume(clock.clone(), boot.service_time, grace);
+        let download_tokens = DownloadTokens::new(vault.mac_key("download tokens"));
+        let first_id = u32::try_from(boot.number & 0xff).unwrap_or(0) << 24;
+        let shared = Arc::new(Shared {
+            ids: IdMaker::new(settings.node, first_id),
+            settings,
+            store,
+            blobs,
+            vault,
+            service,
+            clock,
+            project: boot.project,
+            inbox: Inbox::default(),
+            sessions: Sessions::default(),
+            settling: Settling::default(),
+            downloads: DownloadActivity::default(),
+            download_tokens,
+            refused: RefusedConnections::default(),
+            campaign_work: CampaignWork::default(),
+            boot: boot.number,
+            next_session: AtomicI64::new(0),
+            next_wake: AtomicI64::new(0),
+            slot_queue: Mutex::default(),
+            outage: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            stop: Notify::new(),
+        });
+        shared.store.heartbeat(shared.service.now(), shared.clock.wall()).await?;
+        shared.resume_campaigns().await?;
+        let tasks = vec![
+            tokio::spawn(make_batches(shared.clone())),
+            tokio::spawn(beat(shared.clone())),
+            tokio::spawn(crate::campaigns::work(shared.clone())),
+        ];
+        Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
+    }
+
+    /// Closes the sessions, stores what has arrived, and ends. Nothing is lost that was acknowledged; what was
+    /// not, devices send again. A second call returns at once.
+    pub async fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.sessions.close_all("server_shutting_down");
+        self.shared.stop.notify_one();
+        self.shared.inbox.wake();
+        self.shared.campaign_work.wake();
+        let tasks: Vec<_> = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            tasks.drain(..).collect()
+        };
+        for task in tasks {
+            if let Err(failed) = task.await {
+                tracing::error!(error = %failed, "a task of the engine ended badly");
+            }
+        }
+    }
+
+    /// What was set.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Whether the platform does its work.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let mut reasons = Vec::new();
+        if let Some(problem) = self.shared.lock_outage().as_ref() {
+            reasons.push(format!("store: {problem}"));
+        }
+        if self.shared.stopping.load(Ordering::Relaxed) {
+            reasons.push("shutting down".to_owned());
+        }
+        Health { ready: reasons.is_empty(), reasons }
+    }
+
+    /// Resolves when the inbox has room. Await it before reading more from a socket.
+    pub async fn room(&self) {
+        self.shared.inbox.room().await;
+    }
+}
+
+impl Shared {
+    /// The number of the next session, larger than that of any before it, also of earlier runs.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        Epoch((self.boot << 32) | self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// For rows that the platform writes by itself.
+    pub(crate) fn platform(&self) -> Actor {
+        Actor { name: "platform".to_owned(), project: self.project.key }
+    }
+
+    /// A deadline was written: look at the clock again.
+    pub(crate) fn note_wake(&self, wake: Option<ServiceTime>) {
+        self.next_wake.store(wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
+        self.inbox.wake();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn due(&self) -> Option<ServiceTime> {
+        let now = self.service.now();
+        (self.next_wake.load(Ordering::Relaxed) <= now.0).then_some(now)
+    }
+
+    /// How long nothing has to be done, if nothing arrives.
+    fn idle_for(&self) -> Duration {
+        let mut idle = WAKE_CHECK_EVERY;
+        let wake = self.next_wake.load(Ordering::Relaxed);
+        if wake != i64::MAX {
+            idle = idle.min(self.service.wait_until(ServiceTime(wake)));
+        }
+        if let Some(settles) = self.settling.next() {
+            idle = idle.min(settles.saturating_sub(self.clock.elapsed()));
+        }
+        // A timer that fires a little early would find nothing due and spin.
+        idle.max(Duration::from_millis(1))
+    }
+
+    fn lock_outage(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lock_slot_queue(
+        &self,
+    ) -> std::sync::MutexGuard<'_, BTreeMap<CampaignKey, std::collections::VecDeque<DeviceKey>>> {
+        self.slot_queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The store does not answer: time stands still for devices.
+    fn outage_begins(&self, problem: &StoreError) {
+        let mut outage = self.lock_outage();
+        if outage.is_none() {
+            tracing::error!(error = %problem, "the store is out; nothing is acknowledged until it is back");
+            metrics::counter!("otaru_store_outages_total").increment(1);
+        }
+        *outage = Some(problem.to_string());
+        self.service.freeze();
+    }
+
+    fn outage_ends(&self) {
+        if self.lock_outage().take().is_some() {
+            tracing::info!("the store is back");
+            self.service.thaw(self.settings.reconnect_grace);
+        }
+    }
+}
+
+/// Makes batches until the engine stops and everything that arrived is stored.
+async fn make_batches(shared: Arc<Shared>) {
+    let mut looked_at = shared.clock.elapsed();
+    loop {
+        for (device, epoch) in shared.settling.due(shared.clock.elapsed()) {
+            if shared.sessions.settle(device, epoch) {
+                shared.inbox.push(Input::Reachable { device, epoch });
+            }
+        }
+        let inputs = shared.inbox.take(BATCH_EVENTS_MAX);
+        let due = shared.due();
+        if inputs.is_empty() && due.is_none() {
+            if shared.is_stopping() && shared.inbox.is_empty() {
+                return;
+            }
+            let now = shared.clock.elapsed();
+            if now.saturating_sub(looked_at) >= WAKE_CHECK_EVERY {
+                looked_at = now;
+                // The truth about deadlines is in the store; what we remember only saves asking.
+                if let Ok(wake) = shared.store.next_wake().await {
+                    shared.next_wake.store(wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
+                }
+                continue;
+            }
+            tokio::select! {
+                () = shared.inbox.arrival() => {}
+                () = tokio::time::sleep(shared.idle_for()) => {}
+            }
+            continue;
+        }
+        store_batch(&shared, inputs, due).await;
+    }
+}
+
+/// Stores one batch, however long it takes, and lets out what follows from it.
+async fn store_batch(shared: &Arc<Shared>, inputs: Vec<Input>, due: Option<ServiceTime>) {
+    let mut parts = vec![(Arc::new(inputs), due)];
+    while let Some((inputs, due)) = parts.pop() {
+        match store_part(shared, &inputs, due).await {
+            Ok(committed) => after_commit(shared, &inputs, committed),
+            // A deadline may be what cannot be stored; then no event is to blame.
+            Err(Unstorable::Poisoned(_)) if due.is_some() && !inputs.is_empty() => {
+                parts.push((Arc::default(), due));
+                parts.push((inputs, None));
+            }
+            Err(Unstorable::Poisoned(error)) if inputs.len() <= 1 => {
+                quarantine(shared, &inputs, &error).await;
+            }
+            Err(Unstorable::Poisoned(error)) => {
+                tracing::warn!(events = inputs.len(), %error, "a batch holds a poisoned event; halving it");
+                let (front, back) = inputs.split_at(inputs.len() / 2);
+                parts.push((Arc::new(back.to_vec()), None));
+                parts.push((Arc::new(front.to_vec()), None));
+            }
+            Err(Unstorable::GaveUp) => {}
+        }
+    }
+}
+
+enum Unstorable {
+    /// One of its events cannot be decided or stored.
+    Poisoned(StoreError),
+    /// The store stayed out for so long that the sessions were closed; their devices will send again.
+    GaveUp,
+}
+
+async fn store_part(
+    shared: &Arc<Shared>,
+    inputs: &Arc<Vec<Input>>,
+    due: Option<ServiceTime>,
+) -> Result<Committed<Answer>, Unstorable> {
+    let began = shared.clock.elapsed();
+    let mut pause = RETRY_PAUSE.0;
+    loop {
+        let (for_decision, world) = (inputs.clone(), shared.clone());
+        let (now, wall) = (shared.service.now(), shared.clock.wall());
+        let decision = move |loaded| {
+            let around = Around { now, wall, sessions: &world.sessions, downloads: &world.downloads };
+            decide(loaded, &for_decision, &around)
+        };
+        match shared.store.transact(wall, wanted(inputs, due), decision).await {
+            Ok(committed) => {
+                shared.outage_ends();
+                return Ok(committed);
+            }
+            Err(
+                error @ (StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. }),
+            ) => return Err(Unstorable::Poisoned(error)),
+            Err(error) => {
+                shared.outage_begins(&error);
+                let lasted = shared.clock.elapsed().saturating_sub(began);
+                if lasted > shared.settings.outage_patience || shared.is_stopping() {
+                    shared.sessions.close_all("store_unavailable");
+                    shared.inbox.forget_uplinks();
+                    return Err(Unstorable::GaveUp);
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_PAUSE.1);
+            }
+        }
+    }
+}
+
+/// Keeps an event aside that cannot be processed, and acknowledges it as not stored.
+async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &StoreError) {
+    metrics::counter!("otaru_quarantined_events_total").increment(1);
+    let Some(input) = inputs.first() else {
+        // A deadline, not an event: it stays due and is tried again with the next look at the clock.
+        tracing::error!(%error, "a deadline cannot be processed");
+        shared.next_wake.store(i64::MAX, Ordering::Relaxed);
+        return;
+    };
+    let (device, payload) = match input {
+        Input::Uplink { session, uplink, .. } => (Some(session.device), uplink.payload.clone()),
+        Input::Opened { device, .. }
+        | Input::Reachable { device, .. }
+        | Input::Lost { device }
+        | Input::Consider { device } => (Some(*device), Bytes::from(format!("{input:?}"))),
+        Input::Said(_) => (None, Bytes::from(format!("{input:?}"))),
+    };
+    tracing::error!(?device, %error, "an event cannot be processed; kept aside");
+    let at = shared.clock.wall();
+    let event = QuarantinedEvent { device, at, payload, error: error.to_string() };
+    loop {
+        let changes = Changes { quarantined: vec![event.clone()], ..Changes::default() };
+        match shared.store.transact(at, Default::default(), move |_| (changes, ())).await {
+            Ok(_) => break,
+            Err(error) if error.fault() == otaru_store::Fault::Unavailable && !shared.is_stopping() => {
+                shared.outage_begins(&error);
+                tokio::time::sleep(RETRY_PAUSE.1).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the event could not even be kept aside");
+                break;
+            }
+        }
+    }
+    shared.outage_ends();
+    acknowledge(inputs);
+}
+
+/// Lets out what follows from a stored batch: acknowledgements first, then words, then what is to be done next.
+fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Answer>) {
+    acknowledge(inputs);
+    let Committed { answer, outbox, next_wake } = committed;
+    shared.next_wake.store(next_wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
+    for ((line, words), spoken) in outbox.into_iter().zip(&answer.spoken) {
+        match shared.sessions.current(words.via, words.epoch) {
+            Some(session) => session.say(line, message(shared, &words, spoken)),
+            None => shared.inbox.push(Input::Said(line)), // its session is gone, and with it the line
+        }
+    }
+    for (device, at_work) in &answer.at_work {
+        if let Some(session) = shared.sessions.get(*device) {
+            session.set_at_work(*at_work);
+        }
+    }
+    for (deployment, outcome) in &answer.finished {
+        shared.downloads.forget(*deployment);
+        metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
+    }
+    hand_out_slots(shared, &answer);
+    for (gateway, epoch) in answer.gateways {
+        tokio::spawn(look_at_children(shared.clone(), gateway, epoch));
+    }
+    let tally = &answer.tally;
+    for (what, count) in [
+        ("kept", tally.kept),
+        ("rejected", tally.rejected),
+        ("not_ours", tally.not_ours),
+        ("ignored", tally.ignored),
+    ] {
+        if count > 0 {
+            metrics::counter!("otaru_uplinks_total", "as" => what).increment(count);
+        }
+    }
+    metrics::histogram!("otaru_batch_events").record(inputs.len() as f64);
+}
+
+/// Acknowledges every message of the batch, in the order in which its session sent them.
+fn acknowledge(inputs: &[Input]) {
+    let mut tickets: Vec<(&SessionRef, u16)> = inputs
+        .iter()
+        .filter_map(|input| match input {
+            Input::Uplink { session, uplink, .. } => uplink.ticket.map(|ticket| (session, ticket)),
+            Input::Opened { .. }
+            | Input::Reachable { .. }
+            | Input::Lost { .. }
+            | Input::Consider { .. }
+            | Input::Said(_) => None,
+        })
+        .collect();
+    tickets.sort_by_key(|(session, _)| session.epoch); // stable: the order within a session stays
+    for of_session in tickets.chunk_by(|a, b| a.0.epoch == b.0.epoch) {
+        let session = of_session[0].0;
+        session.deliver_all(of_session.iter().map(|(_, ticket)| Delivery::Acknowledge(*ticket)));
+    }
+}
+
+/// The bytes of what is said. Address and token are made here, so that nothing secret is stored.
+fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
+    let wall = shared.clock.wall();
+    let downlink = match line.say {
+        Say::AskVersion => Downlink::VersionQuery { task: None },
+        Say::Notice { package, attempt } => {
+            let package = &spoken.campaign.packages[usize::from(package)];
+            let life = shared.settings.token_life;
+            let life_ms = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
+            let expires_at = otaru_core::WallTime(wall.0.saturating_add(life_ms));
+            let token = shared.download_tokens.make(&spoken.deployment_id, Claim { attempt, expires_at });
+            let path = format!(
+                "{}/download/{}/{}",
+                shared.settings.public_url, spoken.deployment_id, package.file_name
+            );
+            let (url, access) = match package.delivery {
+                // The Android SDK sends no header for software, so that its address carries the token as well.
+                otaru_store::Delivery::Token if package.kind == otaru_proto::PackageKind::Software => {
+                    (format!("{path}?access_token={token}"), Access::Token(token))
+                }
+                otaru_store::Delivery::Token => (path, Access::Token(token)),
+                otaru_store::Delivery::SignedUrl => (format!("{path}?access_token={token}"), Access::SignedUrl),
+            };
+            Downlink::Notice(Notice {
+                kind: package.kind,
+                access,
+                version: package.version.clone(),
+                url,
+                file_size: package.size_bytes,
+                file_name: package.file_name.clone(),
+                expires_secs: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
+                sign: package.artifact_id.clone(),
+                custom_info: package.custom_info.clone(),
+                task: None,
+            })
+        }
+    };
+    Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0))
+}
+
+/// Remembers who waits for a slot, and looks at as many of them as slots became free.
+fn hand_out_slots(shared: &Shared, answer: &Answer) {
+    if answer.held_for_slot.is_empty() && answer.freed.is_empty() {
+        return;
+    }
+    let mut queues = shared.lock_slot_queue();
+    for (campaign, device) in &answer.held_for_slot {
+        queues.entry(*campaign).or_default().push_back(*device);
+    }
+    for (campaign, freed) in &answer.freed {
+        if let Some(queue) = queues.get_mut(campaign) {
+            let next = queue.len().min(*freed);
+            shared.inbox.push_all(queue.drain(..next).map(|device| Input::Consider { device }));
+            if queue.is_empty() {
+                queues.remove(campaign);
+            }
+        }
+    }
+}
+
+/// A gateway is back: its children that have work can be reached, a few at a time.
+async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch) {
+    let mut after = None;
+    loop {
+        let Ok(children) = shared.store.children_with_work(gateway, after, CHILDREN_CHUNK).await else { return };
+        after = children.last().copied();
+        if children.is_empty() || shared.sessions.current(gateway, epoch).is_none() {
+            return;
+        }
+        shared.inbox.push_all(children.into_iter().map(|device| Input::Reachable { device, epoch }));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Writes the heartbeat, from which the next run knows how long it was away.
+async fn beat(shared: Arc<Shared>) {
+    while !shared.is_stopping() {
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT_EVERY) => {}
+            () = shared.stop.notified() => {}
+        }
+        if let Err(error) = shared.store.heartbeat(shared.service.now(), shared.clock.wall()).await {
+            tracing::warn!(%error, "no heartbeat");
+        }
+        shared.downloads.tidy(shared.service.now());
+    }
+}

@@ -1,0 +1,71 @@
+//! The limits of the engine, each with its reason.
+
+use std::time::Duration;
+
+/// Events in one batch.
+///
+/// 8 192 events took 70 ms in the measured store at its slowest shape (one row per device), so that a batch
+/// stays well below the shortest timer, and larger ones no longer make the commit cheaper per event.
+pub const BATCH_EVENTS_MAX: usize = 8_192;
+
+/// Payload bytes waiting for their batch, of all sessions together.
+///
+/// 64 MiB are 200 000 reports of 330 bytes, more than a second's worth; beyond it, sockets are not read.
+pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Deployments woken in one batch. As many device rows as a full batch of reports touches.
+pub const DUE_PER_BATCH: u32 = 2_000;
+
+/// Devices added to a campaign in one transaction.
+///
+/// One chunk of this size takes about 10 ms, which is what a report waits at most while a campaign over a
+/// million devices is made.
+pub const FILL_CHUNK: u32 = 1_000;
+
+/// Children of one gateway asked about in one go.
+pub const CHILDREN_CHUNK: u32 = 50;
+
+/// Refused connections remembered, by the name they came under. An hour of a misconfigured batch of devices.
+pub const REFUSED_MAX: usize = 1_000;
+
+/// Part of a rejected payload that is kept in the device's history.
+pub const REJECTED_PAYLOAD_BYTES_MAX: usize = 4 * 1024;
+
+/// Largest artifact: C devices parse at most nine digits of `Content-Length`.
+pub const ARTIFACT_BYTES_MAX: u64 = 999_999_999;
+
+/// Free bytes that uploads leave on the disk, so that reports do not suffer first.
+pub const DISK_RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Entries in a list that names devices one by one. The published application API allows 30 000.
+pub const LISTED_DEVICES_MAX: usize = 30_000;
+
+/// Characters of a name, for people.
+pub const NAME_CHARS_MAX: usize = 256;
+
+/// Tags of one device.
+pub const TAGS_MAX: usize = 64;
+
+/// Characters of a tag's key or value.
+pub const TAG_CHARS_MAX: usize = 128;
+
+/// Characters of `custom_info`, as in the published notice.
+pub const CUSTOM_INFO_CHARS_MAX: usize = 4_096;
+
+/// Source versions of one package, as in the published application API.
+pub const SOURCE_VERSIONS_MAX: usize = 20;
+
+/// Characters of a file name. Short enough for every file system and for a response head of 4 095 bytes.
+pub const FILE_NAME_CHARS_MAX: usize = 128;
+
+/// Bytes of a device secret. The published range is 8 to 32; longer ones are allowed for other platforms' keys.
+pub const SECRET_BYTES_MAX: usize = 256;
+
+/// Between two heartbeats. A crash costs deadlines at most this much.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two looks at the store for a deadline that nobody told us of.
+pub const WAKE_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// First and longest pause before a failed batch is tried again.
+pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

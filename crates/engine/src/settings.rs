@@ -1,0 +1,53 @@
+//! What can be set about the engine.
+
+use std::time::Duration;
+
+use otaru_core::campaign::Timers;
+use otaru_proto::SignWindow;
+
+/// What can be set. `Default` is what a fresh server on a laptop needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where devices reach the HTTP side, without a slash at the end: `http://127.0.0.1:8080`.
+    pub public_url: String,
+    /// Timers of new campaigns.
+    pub timers: Timers,
+    /// From CONNACK to the first downlink.
+    ///
+    /// Android and C# devices subscribe only after they have connected, and Java installs its handlers around
+    /// that time: 1 to 2 s are enough.
+    pub settle: Duration,
+    /// How long deadlines stand still after a start or an outage, for devices to come back.
+    ///
+    /// SDKs back off up to 30 s, Android up to 4 min; two minutes let nearly all of them return.
+    pub reconnect_grace: Duration,
+    /// How long sessions are kept while the store is out, before they are closed.
+    pub outage_patience: Duration,
+    /// Life of a download token. The published platform's tokens live 24 h.
+    pub token_life: Duration,
+    /// For client ids of sign type 1; `None` takes their hour as text, like that of sign type 0.
+    pub sign_window: Option<SignWindow>,
+    /// Largest artifact, in bytes.
+    pub artifact_bytes_max: u64,
+    /// Free bytes that uploads leave on the disk.
+    pub disk_reserve_bytes: u64,
+    /// This node's number in ids.
+    pub node: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            public_url: "http://127.0.0.1:8080".into(),
+            timers: Timers::default(),
+            settle: Duration::from_millis(1_500),
+            reconnect_grace: Duration::from_secs(120),
+            outage_patience: Duration::from_secs(30),
+            token_life: Duration::from_secs(24 * 3600),
+            sign_window: None,
+            artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
+            disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,
+            node: 0,
+        }
+    }
+}

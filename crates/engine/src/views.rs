@@ -1,0 +1,127 @@
+//! What operators are shown: rows with everything derived that a reader would otherwise have to work out.
+
+use otaru_core::WallTime;
+use otaru_core::campaign::PackageFacts;
+use otaru_core::deployment::{Label, explain};
+use otaru_store::{DeploymentKey, DeploymentRecord, DeviceRecord, ReportRecord, ReportSeq};
+
+use crate::downloads::DownloadActivity;
+use crate::ids::deployment_id;
+
+/// A device as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceView {
+    /// As registered, and as lived.
+    pub record: DeviceRecord,
+    /// It is connected, or its gateway is.
+    pub online: bool,
+    /// The last thing it said about upgrades. Not in lists.
+    pub last_report: Option<ReportView>,
+}
+
+/// A report as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReportView {
+    /// Its place in the history.
+    pub seq: ReportSeq,
+    /// When it was received.
+    pub received_at: WallTime,
+    /// As received; bytes that are no UTF-8 are shown as the replacement character.
+    pub payload: String,
+    /// What we made of it.
+    pub reading: serde_json::Value,
+    /// Of which campaign.
+    pub campaign_id: Option<String>,
+}
+
+impl ReportView {
+    pub(crate) fn of(record: ReportRecord) -> ReportView {
+        ReportView {
+            seq: record.seq,
+            received_at: record.received_at,
+            payload: String::from_utf8(record.payload)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            reading: serde_json::from_str(&record.reading).unwrap_or(serde_json::Value::Null),
+            campaign_id: record.campaign_id,
+        }
+    }
+}
+
+/// A deployment as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeploymentView {
+    /// For paging.
+    pub key: DeploymentKey,
+    /// 24 lower-case hex digits.
+    pub deployment_id: String,
+    /// On which device.
+    pub device_id: String,
+    /// Of which campaign.
+    pub campaign_id: String,
+    /// Where it is.
+    pub state: &'static str,
+    /// How it ended, once it has.
+    pub outcome: Option<&'static str>,
+    /// The code of the last report.
+    pub result_code: Option<i64>,
+    /// The furthest progress of this attempt, in percent.
+    pub progress: Option<u8>,
+    /// Which try of this run.
+    pub attempt: u32,
+    /// Which run: an operator's retry adds one.
+    pub run: u32,
+    /// The version in the last message that carried one.
+    pub reported_version: Option<String>,
+    /// The device's own words.
+    pub description: Option<String>,
+    /// The wanted version was announced after the end.
+    pub late_success: bool,
+    /// Bytes of the package that were served for it since the platform started.
+    pub downloaded_bytes: Option<u64>,
+    /// In one plain sentence.
+    pub explanation: String,
+    /// When it last changed.
+    pub updated_at: WallTime,
+    /// When it was made.
+    pub created_at: WallTime,
+}
+
+impl DeploymentView {
+    pub(crate) fn of(
+        record: DeploymentRecord,
+        packages: &[PackageFacts],
+        downloads: &DownloadActivity,
+    ) -> DeploymentView {
+        let deployment = &record.row.deployment;
+        let label = deployment.label();
+        let outcome = match label {
+            Label::Finished(kind) => Some(kind.name()),
+            Label::Queued
+            | Label::Released
+            | Label::Asked
+            | Label::Offered
+            | Label::Running
+            | Label::Confirming
+            | Label::Waiting => None,
+        };
+        DeploymentView {
+            key: record.row.key,
+            deployment_id: deployment_id(record.row.created_at, record.row.key),
+            device_id: record.device_id.to_string(),
+            campaign_id: record.campaign_id,
+            state: label.state_name(),
+            outcome,
+            result_code: deployment.result_code.map(|code| code.to_wire()),
+            progress: deployment.progress.map(|percent| percent.get()),
+            attempt: deployment.attempt,
+            run: record.row.run,
+            reported_version: deployment.reported_version.clone(),
+            description: deployment.description.clone(),
+            late_success: deployment.late_success,
+            downloaded_bytes: downloads.bytes(record.row.key),
+            explanation: explain(deployment, packages),
+            updated_at: record.row.updated_at,
+            created_at: record.row.created_at,
+        }
+    }
+}

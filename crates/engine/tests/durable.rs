@@ -1,0 +1,159 @@
+//! Nothing is acknowledged, and nothing said, before everything that follows from it is stored.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use otaru_core::campaign::Policy;
+use otaru_engine::{Declared, Delivery, DownloadError, Fault, Faulty, IngestError, Settings};
+use otaru_proto::Access;
+use otaru_store::{BlobStore, Store, Vault};
+use support::{Platform, WoundClock, progress_report, settings};
+
+const A_MOMENT: Duration = Duration::from_millis(150);
+
+#[tokio::test]
+async fn while_the_store_stalls_nothing_is_acknowledged() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    let faults = platform.faults.as_ref().unwrap();
+    faults.stall();
+    let tickets = [device.publish(progress_report(&id, 0, 1, "v1")), device.publish(b"nonsense".to_vec())];
+    assert!(device.heard_nothing_for(A_MOMENT).await, "acknowledged before it was stored");
+    faults.resume();
+    for ticket in tickets {
+        assert_eq!(device.next().await, Delivery::Acknowledge(ticket));
+    }
+}
+
+#[tokio::test]
+async fn what_a_failing_store_refused_is_acknowledged_only_once_it_is_stored() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    let faults = platform.faults.as_ref().unwrap();
+    faults.fail_until_healed();
+    let ticket = device.publish(progress_report(&id, 0, 1, "v1"));
+    assert!(device.heard_nothing_for(A_MOMENT).await, "acknowledged though nothing was stored");
+    let health = platform.engine.health();
+    assert!(!health.ready && health.reasons[0].starts_with("store:"), "{health:?}");
+    let refused = platform.engine.create_product(&platform.by, None, "Other".into()).await.err().unwrap();
+    assert_eq!(refused.fault(), Fault::Unavailable);
+    faults.heal();
+    assert_eq!(device.next().await, Delivery::Acknowledge(ticket));
+    assert!(platform.engine.health().ready);
+    assert_eq!(platform.engine.reports(id.as_str(), None, 10).await.unwrap().len(), 2, "stored once, not twice");
+}
+
+#[tokio::test]
+async fn a_store_that_stays_out_costs_the_session_and_not_the_report() {
+    let (store, faults) = Store::memory_with_faults();
+    let impatient = Settings { outage_patience: Duration::from_millis(100), ..settings() };
+    let clock = WoundClock::new();
+    let engine =
+        otaru_engine::Engine::open(impatient, store, BlobStore::memory(), Vault::for_tests(), clock.clone()).await;
+    let engine = engine.unwrap();
+    engine.ensure_admin(Some("t")).await.unwrap();
+    let by = engine.operator("t").await.unwrap();
+    let platform = Platform { engine, clock, faults: None, by };
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    faults.fail_until_healed();
+    let ticket = device.publish(progress_report(&id, 0, 1, "v1"));
+    assert_eq!(device.next().await, Delivery::Close { reason: "store_unavailable" });
+    drop(device);
+    faults.heal();
+    let mut device = platform.connect(&id).await;
+    device.report(progress_report(&id, 0, 1, "v1")).await;
+    let _ = ticket;
+    assert!(platform.engine.health().ready);
+}
+
+#[tokio::test]
+async fn a_notice_is_in_the_outbox_before_it_is_said_and_gone_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let package = platform.package("v2", &[]).await;
+    let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
+    let mut device = platform.connect(&id).await;
+    device.hears_question().await;
+    device.report_version("v1").await;
+    // Offered is stored; whether or not the bytes have left, this session is not told twice.
+    platform.until(&campaign, &id, "offered").await;
+    device.hears_notice().await;
+    assert!(device.heard_nothing_for(A_MOMENT).await);
+    // The next session is asked, not told.
+    drop(device);
+    let mut device = platform.connect(&id).await;
+    platform.clock.pass(Duration::from_secs(6));
+    device.hears_question().await;
+    platform.engine.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_is_kept_whole_or_not_at_all() {
+    let platform = Platform::in_memory().await;
+    let body = |pieces: Vec<Result<&'static [u8], &'static str>>| {
+        futures_util::stream::iter(pieces.into_iter().map(|piece| piece.map(Bytes::from_static)))
+    };
+    let ingest = |declared, pieces| platform.engine.ingest(&platform.by, declared, body(pieces));
+    let digest = "5d7735f9c6fb76b8dfd84fda2d27b69e09da6ec73cea4c4e2c9e3c1ca6c5f0bf";
+
+    let wrong = Declared { sha256: Some(digest.to_owned()), size_bytes: None };
+    let error = ingest(wrong, vec![Ok(b"some bytes")]).await.err().unwrap();
+    assert!(matches!(error, IngestError::DigestMismatch { .. }), "{error}");
+    assert!(error.to_string().contains(digest), "{error}");
+
+    let short = Declared { sha256: None, size_bytes: Some(100) };
+    let error = ingest(short, vec![Ok(b"some bytes"), Err("connection reset")]).await.err().unwrap();
+    assert!(error.to_string().contains("10 bytes but 100 were declared"), "{error}");
+
+    let odd = Declared { sha256: Some("xyz".into()), size_bytes: None };
+    assert!(matches!(ingest(odd, vec![Ok(b"a")]).await, Err(IngestError::BadDigest(_))));
+    assert!(matches!(ingest(Declared::default(), vec![]).await, Err(IngestError::Empty)));
+
+    let (first, new) = ingest(Declared::default(), vec![Ok(b"some "), Ok(b"bytes")]).await.unwrap();
+    assert!(new);
+    assert_eq!(first.size_bytes, 10);
+    let upper = Declared { sha256: Some(first.artifact_id.to_uppercase()), size_bytes: Some(10) };
+    let (again, new) = ingest(upper, vec![Ok(b"some bytes")]).await.unwrap();
+    assert_eq!((again.artifact_id, new), (first.artifact_id, false));
+}
+
+#[tokio::test]
+async fn a_download_token_lives_as_long_as_its_attempt() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let package = platform.package("v2", &[]).await;
+    let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
+    let mut device = platform.connect(&id).await;
+    let notice = device.is_told("v1").await;
+    let Access::Token(token) = notice.access else { panic!("a token was asked for") };
+    let deployment = platform.deployment(&campaign, &id).await.deployment_id;
+    assert!(notice.url.contains(&deployment));
+
+    let download = platform.engine.download(&deployment, Some(&token)).await.unwrap();
+    assert_eq!((download.size_bytes, download.file_name.as_str()), (8, "app.bin"));
+    download.tally.add(8);
+    drop(download);
+    assert_eq!(platform.deployment(&campaign, &id).await.downloaded_bytes, Some(8));
+
+    assert!(matches!(platform.engine.download(&deployment, None).await, Err(DownloadError::NoToken)));
+    assert!(matches!(platform.engine.download(&deployment, Some("1.2.3")).await, Err(DownloadError::BadToken)));
+    assert!(matches!(platform.engine.download("nonsense", Some(&token)).await, Err(DownloadError::Unknown)));
+    device.report_progress(10, 0, "v1").await;
+    assert!(matches!(platform.engine.download(&deployment, Some(&token)).await, Err(DownloadError::Finished)));
+    platform.clock.pass(Duration::from_secs(24 * 3600 + 1));
+    assert!(matches!(platform.engine.download(&deployment, Some(&token)).await, Err(DownloadError::Expired)));
+}

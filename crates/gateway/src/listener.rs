@@ -1,0 +1,169 @@
+//! Accepting connections, and hearing of their end.
+//!
+//! Always true:
+//! - Every connection is a task of its own and is joined: a panic in one ends that one.
+//! - A connection over a limit is closed before a byte of it is read, or waits in the kernel's queue.
+//! - Running out of files stops accepting for a moment, and nothing else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::gateway::Shared;
+use crate::handshake::{self, Caller, NotOpened};
+use crate::limits::{ACCEPT_PAUSE, LISTEN_QUEUE, TcpProbe};
+use crate::meters::Counted;
+use crate::session::{self, Conversation};
+use crate::transport::Stream;
+
+/// Opens a listening socket.
+pub(crate) fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the last run to be forgotten.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_QUEUE)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until told to stop, and returns when all its connections have ended.
+pub(crate) async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, shared: &Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(shared.stop.wait());
+    loop {
+        let next = async {
+            // A permit first: whoever would only wait for one is left in the kernel's queue.
+            let permit = shared.handshakes.clone().acquire_owned().await;
+            (permit.expect("the semaphore of handshakes is never closed"), listener.accept().await)
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            Some(ended) = connections.join_next() => note_end(shared, &ended),
+            (permit, accepted) = next => match accepted {
+                Ok((stream, peer)) => match shared.admission.admit(peer.ip()) {
+                    Ok(seat) => {
+                        begin(&mut connections, stream, Caller { peer, seat }, permit, tls.as_ref(), shared);
+                    }
+                    Err(full) => {
+                        shared.meters.refused(full.label());
+                        tracing::debug!(%peer, reason = full.label(), "connection closed before CONNECT");
+                    }
+                },
+                Err(error) if concerns_one_connection(&error) => shared.meters.refused("accept_failed"),
+                Err(error) => {
+                    shared.meters.refused("accept_failed");
+                    tracing::warn!(%error, "cannot accept connections; trying again");
+                    // Ended sessions give files back; stopping is looked at right after.
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let goodbyes = async {
+        while let Some(ended) = connections.join_next().await {
+            note_end(shared, &ended);
+        }
+    };
+    if timeout(shared.limits.shutdown_time_max, goodbyes).await.is_err() {
+        tracing::warn!(connections = connections.len(), "closing connections that do not end by themselves");
+        connections.shutdown().await;
+    }
+}
+
+fn begin(
+    connections: &mut JoinSet<()>,
+    stream: TcpStream,
+    caller: Caller,
+    permit: OwnedSemaphorePermit,
+    tls: Option<&TlsAcceptor>,
+    shared: &Arc<Shared>,
+) {
+    let deadline = Instant::now() + shared.limits.handshake_time_max;
+    if let Err(error) = prepare(&stream, &shared.limits.tcp_probe) {
+        // The peer is gone already.
+        shared.meters.refused("accept_failed");
+        tracing::debug!(peer = %caller.peer, %error, "connection lost before CONNECT");
+        return;
+    }
+    let shared = shared.clone();
+    match tls.cloned() {
+        None => {
+            connections.spawn(async move {
+                let opened = handshake::open(stream, caller, deadline, &shared);
+                // Boxed, so that a session does not keep the room its handshake took.
+                converse(Box::pin(opened), permit, &shared).await;
+            });
+        }
+        Some(acceptor) => {
+            connections.spawn(async move {
+                let opened = async {
+                    let accepted = timeout_at(deadline, acceptor.accept(stream)).await;
+                    let stream = accepted.map_err(|_| NotOpened::TimedOut)?.map_err(NotOpened::Tls)?;
+                    handshake::open(stream, caller, deadline, &shared).await
+                };
+                converse(Box::pin(opened), permit, &shared).await;
+            });
+        }
+    }
+}
+
+async fn converse<S: Stream>(
+    opened: Pin<Box<impl Future<Output = Result<Box<Conversation<S>>, NotOpened>>>>,
+    permit: OwnedSemaphorePermit,
+    shared: &Shared,
+) {
+    let _counted = Counted::new(&shared.meters.connections);
+    let opened = tokio::select! {
+        opened = opened => opened,
+        () = shared.stop.wait() => Err(NotOpened::Shutdown),
+    };
+    drop(permit);
+    match opened {
+        Ok(conversation) => session::run(conversation).await,
+        Err(not_opened) => {
+            shared.meters.refused(not_opened.label());
+            tracing::debug!(reason = not_opened.label(), detail = %not_opened, "connection did not become a session");
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream, probe: &TcpProbe) -> io::Result<()> {
+    // What is to be said in one go is written in one go.
+    stream.set_nodelay(true)?;
+    let keepalive =
+        TcpKeepalive::new().with_time(probe.after).with_interval(probe.every).with_retries(probe.times);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+fn note_end(shared: &Shared, ended: &Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        shared.meters.panics.increment(1);
+        tracing::error!(%error, "a connection panicked; the others go on");
+    }
+}
+
+/// `accept` hands out errors of the connection it would have accepted as its own (accept(2)).
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

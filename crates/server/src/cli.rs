@@ -1,0 +1,280 @@
+//! The command line: what can be asked for, and how it is explained.
+//!
+//! Values of `serve` are taken as text and judged with the rest of the configuration, so that all mistakes show
+//! at once.
+//!
+//! Not here: doing any of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Raw, Secrets};
+
+/// Self-hosted over-the-air upgrades for devices that speak the IoTDA device protocol.
+#[derive(Debug, Parser)]
+#[command(
+    name = "otaru",
+    version,
+    after_help = "\
+First steps:
+  otaru demo                  a platform with 200 simulated devices and a campaign, to look around
+  otaru serve                 the platform on this machine, data in ./otaru-data
+  otaru serve --print-config  every setting with its default
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data directory in use, 4 a demo ended otherwise
+than its script."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(ServeArgs),
+    Demo(DemoArgs),
+    Token(TokenArgs),
+    Tls(TlsArgs),
+}
+
+/// Run the platform: MQTT for devices, HTTP for downloads and for operators.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without flags, devices connect to 127.0.0.1:1883 and HTTP is at 127.0.0.1:8080, both plain and for this machine only.
+One line on stdout says that it is ready; the log goes to stderr.
+
+At the first start an admin token is made and its file is named on stderr; OTARU_ADMIN_TOKEN sets it instead.
+
+Examples:
+  On a laptop:
+    otaru serve
+
+  For a fleet, with TLS:
+    otaru serve --data-dir /var/lib/otaru --mqtt off --http off --mqtts 0.0.0.0:8883 --https 0.0.0.0:8443 \\
+      --tls-cert /etc/otaru/cert.pem --tls-key /etc/otaru/key.pem --public-url https://ota.example.com:8443
+
+  From a file, with one setting changed:
+    otaru serve --print-config > otaru.toml
+    otaru serve --config otaru.toml --set timers.answer=5min
+
+Every setting is also a variable: OTARU_ and the key in capitals, with _ for a dot (OTARU_TIMERS_ANSWER).
+Flags outrank variables, and variables the file. OTARU_MASTER_KEY, if set, replaces DIR/master.key.")]
+pub(crate) struct ServeArgs {
+    /// Settings in TOML; --print-config shows them all [env: OTARU_CONFIG].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print every setting with its default, and end.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Everything that is remembered [default: ./otaru-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Plain MQTT, or "off" [default: 127.0.0.1:1883].
+    #[arg(long, value_name = "ADDR")]
+    mqtt: Option<String>,
+    /// MQTT with TLS, or "off" [default: off].
+    #[arg(long, value_name = "ADDR")]
+    mqtts: Option<String>,
+    /// Plain HTTP, or "off" [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// HTTP with TLS, or "off" [default: off].
+    #[arg(long, value_name = "ADDR")]
+    https: Option<String>,
+    /// Certificate chain, PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Private key, PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// Where devices reach the HTTP side, with port: https://ota.example.com:8443.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Allow plain listeners that other machines can reach.
+    #[arg(long)]
+    allow_plaintext: bool,
+    /// What is logged: info, debug, or by module.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// text or json [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Any other setting, for example timers.online=2h. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ServeArgs {
+    /// All layers of the configuration. `variables` is the environment.
+    pub(crate) fn raw(&self, variables: impl Fn() -> Vec<(String, String)>) -> Raw {
+        let mut raw = Raw::new();
+        let from_environment = || {
+            let found = variables().into_iter().find(|(name, _)| name == "OTARU_CONFIG");
+            found.map(|(_, path)| PathBuf::from(path))
+        };
+        if let Some(path) = self.config.clone().or_else(from_environment) {
+            raw.add_file(&path);
+        }
+        raw.add_environment(variables().into_iter());
+        let flags = [
+            ("data_dir", &self.data_dir),
+            ("mqtt", &self.mqtt),
+            ("mqtts", &self.mqtts),
+            ("http", &self.http),
+            ("https", &self.https),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+            ("public_url", &self.public_url),
+            ("log", &self.log),
+            ("log_format", &self.log_format),
+        ];
+        for (key, value) in flags {
+            if let Some(value) = value {
+                raw.add_flag(key, value.clone());
+            }
+        }
+        if self.allow_plaintext {
+            raw.add_flag("allow_plaintext", "true".to_owned());
+        }
+        for setting in &self.set {
+            raw.add_setting(setting);
+        }
+        raw
+    }
+}
+
+/// What only the environment tells.
+pub(crate) fn secrets_of_environment() -> Secrets {
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    Secrets { admin_token: variable("OTARU_ADMIN_TOKEN"), master_key: variable("OTARU_MASTER_KEY") }
+}
+
+/// Show what Otaru does: a platform, simulated devices that go well, badly and silent, and a campaign over them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything runs on free ports of this machine and in a temporary directory, through the same MQTT and HTTP that real
+devices and operators use. When the campaign has ended, the platform stays up for looking around.
+
+Examples:
+  otaru demo
+  otaru demo --devices 2000 --seed 7
+  otaru demo --exit               for scripts: ends with 0 if every device ended as its script says, else with 4")]
+pub(crate) struct DemoArgs {
+    /// How many devices.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) devices: u32,
+    /// End when the campaign has ended.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Decides which device plays which script.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Make, list and revoke API tokens of a running server.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The server is asked over HTTP, with an admin token from --token, OTARU_TOKEN, or DIR/admin.token of --data-dir.
+
+Examples:
+  otaru token create --name ci --role operator --data-dir ./otaru-data
+  OTARU_URL=https://ota.example.com:8443 OTARU_TOKEN=… otaru token list
+  otaru token revoke 65d31bf2581ed33a42a58d76 --data-dir ./otaru-data")]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token. It is printed once and never shown again.
+    Create {
+        /// What it is for, for people.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What its holder may do; each role includes the ones before it.
+        #[arg(long, value_enum)]
+        role: RoleArg,
+    },
+    /// Show all tokens, without the tokens themselves.
+    List,
+    /// Make a token useless.
+    Revoke {
+        /// As `list` shows it.
+        token_id: String,
+    },
+}
+
+/// The roles, in rising order.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Looks.
+    Viewer,
+    /// Changes devices, packages and campaigns.
+    Operator,
+    /// Approves what needs a second person.
+    Approver,
+    /// Makes and revokes tokens.
+    Admin,
+}
+
+impl RoleArg {
+    /// The word of the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            RoleArg::Viewer => "viewer",
+            RoleArg::Operator => "operator",
+            RoleArg::Approver => "approver",
+            RoleArg::Admin => "admin",
+        }
+    }
+}
+
+/// Which server, and who asks.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Where the server's HTTP side is.
+    #[arg(long, global = true, value_name = "URL", env = "OTARU_URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// An admin token.
+    #[arg(long, global = true, value_name = "TOKEN", env = "OTARU_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Take the token from DIR/admin.token.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "token")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// For https: trust the certificates of this PEM file.
+    #[arg(long, global = true, value_name = "FILE", env = "OTARU_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Certificates.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    #[command(subcommand)]
+    pub(crate) command: TlsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Make a certificate that signs itself, to try things out with, and its key.
+    #[command(after_help = "\
+Writes DIR/cert.pem and DIR/key.pem (mode 0600) and overwrites nothing. Devices have to be given cert.pem as the
+authority they trust.
+
+Example:
+  otaru tls self-signed --out ./tls --name ota.example.com --name 192.0.2.10")]
+    SelfSigned {
+        /// Where the two files go; made if it is missing.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Host name or IP address under which devices reach the server. May be repeated.
+        #[arg(long = "name", value_name = "HOST", required = true)]
+        names: Vec<String>,
+    },
+}

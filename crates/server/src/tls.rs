@@ -1,0 +1,144 @@
+//! Certificates: reading the server's, and making one to try things out with.
+//!
+//! Always true:
+//! - One certificate answers every connection, also one without a server name: device SDKs send none.
+//! - TLS 1.2 and 1.3 are spoken; the published SDKs know 1.2.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("no certificate can be read from it")]
+    Certificate(#[source] pem::Error),
+    #[error("it holds no certificate; PEM with the server's certificate first is accepted")]
+    NoCertificate,
+    #[error("no private key can be read from it; PEM is accepted")]
+    Key(#[source] pem::Error),
+    #[error("certificate and key do not go together")]
+    Pair(#[source] rustls::Error),
+}
+
+impl TlsError {
+    /// Whether the key file is to blame rather than the certificate's.
+    pub(crate) fn is_about_key(&self) -> bool {
+        match self {
+            TlsError::Key(_) => true,
+            TlsError::Certificate(_) | TlsError::NoCertificate | TlsError::Pair(_) => false,
+        }
+    }
+}
+
+/// The server's side of TLS with the certificate chain and key of these files.
+pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
+        .map_err(TlsError::Certificate)?
+        .collect::<Result<_, _>>()
+        .map_err(TlsError::Certificate)?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    let key = PrivateKeyDer::from_pem_file(key).map_err(TlsError::Key)?;
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the ring provider has suites for both versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Pair)?;
+    Ok(Arc::new(config))
+}
+
+/// Why no certificate was made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SelfSignError {
+    #[error("{names:?} cannot all stand in a certificate; host names and IP addresses are accepted")]
+    Names {
+        names: Vec<String>,
+        #[source]
+        cause: rcgen::Error,
+    },
+    #[error("{} exists already; nothing is overwritten, so remove it or choose another --out", path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Where a new certificate and its key are.
+#[derive(Debug)]
+pub(crate) struct SelfSigned {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// Makes a certificate for `names` that signs itself, and writes it and its key into `out`.
+///
+/// Neither file may exist. The key can be read by its owner only, from the moment it is made.
+pub(crate) fn self_sign(out: &Path, names: &[String]) -> Result<SelfSigned, SelfSignError> {
+    let made = rcgen::generate_simple_self_signed(names)
+        .map_err(|cause| SelfSignError::Names { names: names.to_vec(), cause })?;
+    std::fs::create_dir_all(out).map_err(|cause| SelfSignError::Write { path: out.to_owned(), cause })?;
+    let files = SelfSigned { cert: out.join("cert.pem"), key: out.join("key.pem") };
+    if files.cert.exists() {
+        return Err(SelfSignError::Exists { path: files.cert });
+    }
+    // The key first: a certificate without its key would be in the way of the next try.
+    write_new(&files.key, &made.signing_key.serialize_pem(), 0o600)?;
+    write_new(&files.cert, &made.cert.pem(), 0o644)?;
+    Ok(files)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), SelfSignError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(mode);
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|cause| match cause.kind() == io::ErrorKind::AlreadyExists {
+        true => SelfSignError::Exists { path: path.to_owned() },
+        false => SelfSignError::Write { path: path.to_owned(), cause },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_that_was_made_can_be_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = self_sign(dir.path(), &["ota.example.com".into(), "127.0.0.1".into()]).unwrap();
+        server_config(&files.cert, &files.key).unwrap();
+
+        let again = self_sign(dir.path(), &["ota.example.com".into()]).unwrap_err();
+        assert!(matches!(again, SelfSignError::Exists { .. }), "{again}");
+    }
+
+    #[test]
+    fn the_wrong_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = self_sign(&dir.path().join("one"), &["a".into()]).unwrap();
+        let two = self_sign(&dir.path().join("two"), &["a".into()]).unwrap();
+        let blame = |cert: &Path, key: &Path| server_config(cert, key).unwrap_err();
+        assert!(matches!(blame(&one.cert, &two.key), TlsError::Pair(_)));
+        assert!(matches!(blame(&one.key, &one.key), TlsError::NoCertificate));
+        assert!(blame(&one.cert, &one.cert).is_about_key());
+        assert!(!blame(&dir.path().join("none"), &one.key).is_about_key());
+    }
+}

@@ -1,0 +1,78 @@
+//! `otaru token`: asks a running server.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::admin_token;
+use crate::cli::{ServerArgs, TokenArgs, TokenCommand};
+use crate::client::ApiClient;
+
+pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
+    let client = client(&args.server)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match &args.command {
+            TokenCommand::Create { name, role } => {
+                let made = client.post("/api/v1/tokens", &json!({ "name": name, "role": role.name() })).await?;
+                print_made(&made, args.server.json);
+            }
+            TokenCommand::List => {
+                let listed = client.get("/api/v1/tokens").await?;
+                print_list(&listed, args.server.json);
+            }
+            TokenCommand::Revoke { token_id } => {
+                client.delete(&format!("/api/v1/tokens/{}", path_part(token_id)?)).await?;
+                eprintln!("revoked {token_id}; whoever uses it is refused from now on");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn client(server: &ServerArgs) -> anyhow::Result<ApiClient> {
+    let token = match (&server.token, &server.data_dir) {
+        (Some(token), _) => token.clone(),
+        (None, Some(dir)) => admin_token::read(dir)?,
+        (None, None) => anyhow::bail!(
+            "no token to ask with; give --data-dir DIR of the server on this machine, or an admin token in \
+             OTARU_TOKEN or --token"
+        ),
+    };
+    ApiClient::new(&server.url, &token, server.ca.as_deref())
+}
+
+/// An id as part of a path. Ids are made of nothing that would need escaping.
+fn path_part(id: &str) -> anyhow::Result<&str> {
+    let is_plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_plain.then_some(id).with_context(|| format!("{id:?} is no token id; `otaru token list` shows them"))
+}
+
+#[expect(clippy::print_stdout, reason = "the token is this command's output")]
+fn print_made(made: &Value, json: bool) {
+    if json {
+        return println!("{made}");
+    }
+    let member = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+    eprintln!("{} ({}), id {}; this is shown once:", member("name"), member("role"), member("token_id"));
+    println!("{}", member("token"));
+}
+
+#[expect(clippy::print_stdout, reason = "the list is this command's output")]
+fn print_list(listed: &Value, json: bool) {
+    if json {
+        return println!("{listed}");
+    }
+    println!("{:<24}  {:<8}  {:<24}  NAME", "TOKEN ID", "ROLE", "CREATED");
+    for token in listed["items"].as_array().into_iter().flatten() {
+        let member = |name: &str| token[name].as_str().unwrap_or("-").to_owned();
+        println!(
+            "{:<24}  {:<8}  {:<24}  {}",
+            member("token_id"),
+            member("role"),
+            member("created_at"),
+            member("name")
+        );
+    }
+}

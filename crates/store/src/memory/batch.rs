@@ -1,0 +1,171 @@
+//! The batch: load, decide, check, and only then change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use otaru_core::WallTime;
+use otaru_core::campaign::CampaignState;
+use otaru_core::deployment::Label;
+
+use super::campaigns::count;
+use super::tables::{Report, Tables, next_key};
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules::{self, Before, Remembered, Stored, Writes};
+use crate::transact::{Changes, Committed, DeviceView, Loaded, Wanted};
+
+impl Tables {
+    pub(crate) fn transact<R>(
+        &mut self,
+        now: WallTime,
+        wanted: &Wanted,
+        decide: impl FnOnce(Loaded) -> (Changes, R),
+    ) -> Result<Committed<R>, StoreError> {
+        let loaded = self.load(wanted);
+        let mut remembered = Remembered::of(&loaded, &*self);
+        let (mut changes, answer) = rules::decide_or_say_why(decide, loaded)?;
+        let next_report = ReportSeq(next_key(&self.reports, |seq| seq.0));
+        let writes = rules::fold(&mut changes, &mut remembered, next_report)?;
+        self.check(&writes, &changes)?;
+
+        self.write(writes);
+        let mut outbox = Vec::with_capacity(changes.outbox.len());
+        for line in changes.outbox {
+            self.last_outbox += 1;
+            let seq = OutboxSeq(self.last_outbox);
+            self.outbox.insert(seq, line.clone());
+            outbox.push((seq, line));
+        }
+        for seq in changes.said {
+            self.outbox.remove(&seq);
+        }
+        for (via, before) in changes.silenced {
+            self.outbox.retain(|_, line| line.via != via || line.epoch >= before);
+        }
+        for event in changes.quarantined {
+            self.keep_aside(event);
+        }
+        for (actor, action, subject) in changes.audit {
+            self.note(&actor, &action, &subject, now);
+        }
+        for key in changes.ended {
+            if let Some(campaign) = self.campaigns.get_mut(&key)
+                && !rules::is_over(campaign.row.state)
+            {
+                rules::move_row(Arc::make_mut(&mut campaign.row), CampaignState::Finished, None, now);
+            }
+        }
+        Ok(Committed { answer, outbox, next_wake: self.next_wake()? })
+    }
+
+    fn load(&self, wanted: &Wanted) -> Loaded {
+        let mut loaded = Loaded::default();
+        let mut keys: BTreeSet<DeviceKey> = wanted.devices.iter().copied().collect();
+        for device_id in &wanted.device_ids {
+            if let Some(key) = self.devices_by_id.get(device_id) {
+                loaded.by_id.insert(device_id.clone(), *key);
+                keys.insert(*key);
+            }
+        }
+        if let Some((until, limit)) = wanted.due {
+            let due = self.due_by_time.iter().take_while(|(at, _)| *at <= until);
+            loaded.due = due.take(limit as usize).map(|(_, key)| *key).collect();
+        }
+        if let Some((campaign, after, limit)) = wanted.unfinished_of {
+            let labels = Label::ALL.into_iter().filter(|label| !label.is_finished());
+            loaded.unfinished = self.listed(campaign, labels, after, limit);
+        }
+        for key in loaded.due.iter().chain(&loaded.unfinished) {
+            keys.extend(self.deployments.get(key).map(|row| row.device));
+        }
+        for key in keys {
+            let Some(device) = self.live(key) else { continue };
+            let view = DeviceView {
+                row: Arc::clone(&device.row),
+                state: device.state.clone(),
+                unfinished: self.unfinished_of(key).cloned().collect(),
+                last_finished: device.state.last_finished.and_then(|key| self.deployments.get(&key)).cloned(),
+                is_gateway: self.children_of(key).next().is_some(),
+            };
+            for row in view.unfinished.iter().chain(&view.last_finished) {
+                if let Some(campaign) = self.campaigns.get(&row.campaign) {
+                    let seen = || (Arc::clone(&campaign.row), campaign.counts.clone());
+                    loaded.campaigns.entry(row.campaign).or_insert_with(seen);
+                }
+            }
+            loaded.devices.insert(key, view);
+        }
+        loaded
+    }
+
+    /// The rules that a database keeps by its indexes.
+    fn check(&self, writes: &Writes, changes: &Changes) -> Result<(), StoreError> {
+        let broken = |rule: String| Err(StoreError::Constraint(rule));
+        let mut at_work: BTreeMap<DeviceKey, Option<DeploymentKey>> = BTreeMap::new();
+        for write in &writes.deployments {
+            let (device, key) = (write.row.device, write.row.key);
+            let holder =
+                at_work.entry(device).or_insert_with(|| self.at_work_by_device.get(&device).copied());
+            match (write.label.holds_slot(), *holder) {
+                (true, Some(other)) if other != key => {
+                    return broken(format!("the device with key {} has two deployments at work", device.0));
+                }
+                (true, _) => *holder = Some(key),
+                (false, Some(other)) if other == key => *holder = None,
+                (false, _) => {}
+            }
+        }
+        for ((campaign, label), by) in &writes.counters {
+            let has = self.campaigns.get(campaign).map_or(0, |campaign| campaign.counts.of(*label));
+            if has.checked_add_signed(*by).is_none() {
+                return broken(format!("fewer than none of campaign {} are {}", campaign.0, label.name()));
+            }
+        }
+        if let Some(key) = changes.ended.iter().find(|key| !self.campaigns.contains_key(key)) {
+            return broken(format!("there is no campaign with key {}", key.0));
+        }
+        if !self.has_project() && !(changes.audit.is_empty() && changes.quarantined.is_empty()) {
+            return broken("the store was not booted: there is no project".to_owned());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, writes: Writes) {
+        for write in writes.deployments {
+            self.put_deployment(write.row);
+        }
+        for ((key, label), by) in writes.counters {
+            if let Some(campaign) = self.campaigns.get_mut(&key) {
+                count(&mut campaign.counts, label, by);
+            }
+        }
+        for (seq, previous, report) in writes.reports {
+            self.reports.insert(seq, Report { report, previous });
+        }
+        for (key, write) in writes.devices {
+            let Some(device) = self.devices.get_mut(&key) else { continue };
+            let old = &mut device.state;
+            if let Some(new) = write.state {
+                old.firmware_version = new.firmware_version;
+                old.software_version = new.software_version;
+                old.epoch = new.epoch;
+                old.connected_at = new.connected_at;
+            }
+            if let Some((seq, at)) = write.last_report {
+                old.last_report = Some(seq);
+                old.last_report_at = Some(at);
+            }
+            old.last_finished = write.last_finished.or(old.last_finished);
+        }
+    }
+}
+
+/// Answers the rules from the tables.
+impl Stored for &Tables {
+    fn deployment(&mut self, key: DeploymentKey) -> Result<Option<Before>, StoreError> {
+        Ok(self.deployments.get(&key).map(Before::of))
+    }
+    fn last_report(&mut self, device: DeviceKey) -> Result<Option<Option<ReportSeq>>, StoreError> {
+        Ok(self.live(device).map(|device| device.state.last_report))
+    }
+}

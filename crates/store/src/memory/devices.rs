@@ -1,0 +1,262 @@
+//! Devices, and what they have said.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use otaru_core::WallTime;
+use otaru_proto::DeviceId;
+
+use super::packages::after;
+use super::tables::{Device, Tables, next_key};
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules::action;
+
+impl Tables {
+    pub(crate) fn create_device(
+        &mut self,
+        actor: &Actor,
+        new: &NewDevice,
+        now: WallTime,
+    ) -> Result<DeviceRecord, StoreError> {
+        let product = self.product_of(actor, &new.product_id)?;
+        if self.devices_by_id.contains_key(&new.device_id) {
+            return Err(StoreError::Exists { what: "device", id: new.device_id.to_string() });
+        }
+        let gateway = match &new.gateway_id {
+            Some(gateway_id) => Some(self.gateway(gateway_id)?),
+            None => None,
+        };
+        let node = (product, new.node_id.clone());
+        if self.devices_by_node.contains_key(&node) {
+            return Err(StoreError::Exists { what: "node_id", id: new.node_id.clone() });
+        }
+        let key = DeviceKey(next_key(&self.devices, |key| key.0));
+        let row = Arc::new(DeviceRow {
+            key,
+            device_id: new.device_id.clone(),
+            node_id: new.node_id.clone(),
+            product,
+            product_id: new.product_id.clone(),
+            gateway,
+            name: new.name.clone(),
+            tags: new.tags.clone(),
+            sealed_secret: new.sealed_secret.clone(),
+            frozen: false,
+            created_at: now,
+        });
+        self.devices.insert(key, Device { row, state: DeviceState::default(), deleted: false });
+        self.devices_by_id.insert(new.device_id.clone(), key);
+        self.devices_by_node.insert(node, key);
+        if let Some(gateway) = gateway {
+            self.devices_by_gateway.insert((gateway, key));
+        }
+        self.note(&actor.name, action::DEVICE_CREATED, new.device_id.as_str(), now);
+        self.registered(&new.device_id)
+    }
+
+    /// The device that is to be a gateway.
+    fn gateway(&self, gateway_id: &DeviceId) -> Result<DeviceKey, StoreError> {
+        let missing = || StoreError::Missing { what: "gateway", id: gateway_id.to_string() };
+        let record = self.device(gateway_id)?.ok_or_else(missing)?;
+        match record.gateway_id {
+            None => Ok(record.row.key),
+            Some(its_gateway) => Err(StoreError::ChildAsGateway {
+                gateway: gateway_id.to_string(),
+                its_gateway: its_gateway.to_string(),
+            }),
+        }
+    }
+
+    fn registered(&self, device_id: &DeviceId) -> Result<DeviceRecord, StoreError> {
+        self.device(device_id)?
+            .ok_or_else(|| StoreError::Missing { what: "device", id: device_id.to_string() })
+    }
+
+    /// The device that an actor names; those of other projects do not exist for it.
+    fn device_of(&self, actor: &Actor, device_id: &DeviceId) -> Result<DeviceRow, StoreError> {
+        match self.registered(device_id) {
+            Ok(record) if self.is_of(actor) => Ok(record.row),
+            Ok(_) => Err(StoreError::Missing { what: "device", id: device_id.to_string() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn patch_device(
+        &mut self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        patch: &DevicePatch,
+        now: WallTime,
+    ) -> Result<DeviceRecord, StoreError> {
+        let mut row = self.device_of(actor, device_id)?;
+        let patch = patch.clone();
+        row.name = patch.name.unwrap_or(row.name);
+        row.tags = patch.tags.unwrap_or(row.tags);
+        row.frozen = patch.frozen.unwrap_or(row.frozen);
+        row.sealed_secret = patch.sealed_secret.or(row.sealed_secret);
+        if let Some(device) = self.devices.get_mut(&row.key) {
+            device.row = Arc::new(row);
+        }
+        self.note(&actor.name, action::DEVICE_CHANGED, device_id.as_str(), now);
+        self.registered(device_id)
+    }
+
+    pub(crate) fn delete_device(
+        &mut self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let mut row = self.device_of(actor, device_id)?;
+        let key = row.key;
+        let in_use = |by: String| StoreError::InUse { what: "device", id: device_id.to_string(), by };
+        let unfinished = self.unfinished_of(key).next();
+        if let Some(campaign) =
+            unfinished.and_then(|deployment| self.campaigns.get(&deployment.campaign)).map(|c| &c.row)
+        {
+            return Err(in_use(format!("campaign {}", campaign.campaign_id)));
+        }
+        if let Some(child) = self.children_of(key).next().and_then(|child| self.devices.get(&child)) {
+            return Err(in_use(format!("its child {}", child.row.device_id)));
+        }
+        self.devices_by_id.remove(device_id);
+        self.devices_by_node.remove(&(row.product, row.node_id.clone()));
+        if let Some(gateway) = row.gateway {
+            self.devices_by_gateway.remove(&(gateway, key));
+        }
+        self.outbox.retain(|_, line| line.via != key && line.device != key);
+        row.sealed_secret = None;
+        row.tags = BTreeMap::new();
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.row = Arc::new(row);
+            device.deleted = true;
+        }
+        self.note(&actor.name, action::DEVICE_DELETED, device_id.as_str(), now);
+        Ok(())
+    }
+
+    pub(super) fn children_of(&self, gateway: DeviceKey) -> impl Iterator<Item = DeviceKey> {
+        let all = (gateway, DeviceKey(i64::MIN))..=(gateway, DeviceKey(i64::MAX));
+        self.devices_by_gateway.range(all).map(|(_, child)| *child)
+    }
+
+    /// A device that is registered and was not deleted.
+    pub(super) fn live(&self, key: DeviceKey) -> Option<&Device> {
+        self.devices.get(&key).filter(|device| !device.deleted)
+    }
+
+    pub(crate) fn device(&self, device_id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
+        match self.devices_by_id.get(device_id) {
+            Some(key) => self.device_by_key(*key),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn device_by_key(&self, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
+        Ok(self.live(key).map(|device| DeviceRecord {
+            row: DeviceRow::clone(&device.row),
+            state: device.state.clone(),
+            gateway_id: device
+                .row
+                .gateway
+                .and_then(|gateway| self.devices.get(&gateway))
+                .map(|gateway| gateway.row.device_id.clone()),
+        }))
+    }
+
+    pub(crate) fn devices(
+        &self,
+        filter: &DeviceFilter,
+        page: Page<DeviceKey>,
+    ) -> Result<Vec<DeviceRecord>, StoreError> {
+        let gateway = match &filter.gateway_id {
+            Some(gateway_id) => match self.devices_by_id.get(gateway_id) {
+                Some(key) => Some(*key),
+                None => return Ok(Vec::new()),
+            },
+            None => None,
+        };
+        let wanted = |device: &Device| {
+            let row = &device.row;
+            !device.deleted
+                && filter.product_id.as_ref().is_none_or(|product_id| row.product_id == *product_id)
+                && gateway.is_none_or(|gateway| row.gateway == Some(gateway))
+                && has_tags(row, &filter.tags)
+        };
+        let keys = self.devices.range(after(page.after)).filter(|(_, device)| wanted(device)).map(|(key, _)| *key);
+        let mut records = Vec::new();
+        for key in keys.take(page.limit as usize) {
+            records.extend(self.device_by_key(key)?);
+        }
+        Ok(records)
+    }
+
+    pub(crate) fn connect_facts(&self, device_id: &DeviceId) -> Result<Option<ConnectFacts>, StoreError> {
+        Ok(self.device(device_id)?.map(|DeviceRecord { row, .. }| ConnectFacts {
+            is_gateway: self.children_of(row.key).next().is_some(),
+            key: row.key,
+            product_id: row.product_id,
+            sealed_secret: row.sealed_secret,
+            frozen: row.frozen,
+            gateway: row.gateway,
+        }))
+    }
+
+    pub(crate) fn keys_of(&self, device_ids: &[DeviceId]) -> Result<Vec<Option<KnownDevice>>, StoreError> {
+        let known = device_ids.iter().map(|device_id| {
+            let key = self.devices_by_id.get(device_id)?;
+            let device = self.live(*key)?;
+            Some(KnownDevice { key: *key, product_id: device.row.product_id.clone() })
+        });
+        Ok(known.collect())
+    }
+
+    pub(crate) fn children_with_work(
+        &self,
+        gateway: DeviceKey,
+        after: Option<DeviceKey>,
+        limit: u32,
+    ) -> Result<Vec<DeviceKey>, StoreError> {
+        let children = self.children_of(gateway).filter(|child| after.is_none_or(|after| *child > after));
+        let working = children.filter(|child| self.unfinished_of(*child).next().is_some());
+        Ok(working.take(limit as usize).collect())
+    }
+
+    pub(crate) fn reports(
+        &self,
+        device: DeviceKey,
+        before: Option<ReportSeq>,
+        limit: u32,
+    ) -> Result<Vec<ReportRecord>, StoreError> {
+        let kept = |seq: ReportSeq| self.reports.get(&seq).filter(|kept| kept.report.device == device);
+        let mut next = match before {
+            Some(before) => kept(before).and_then(|kept| kept.previous),
+            None => self.devices.get(&device).and_then(|device| device.state.last_report),
+        };
+        let mut reports = Vec::new();
+        while let Some(seq) = next
+            && reports.len() < limit as usize
+            && let Some(found) = kept(seq)
+        {
+            next = found.previous;
+            let campaign = found
+                .report
+                .deployment
+                .and_then(|key| self.deployments.get(&key))
+                .and_then(|deployment| self.campaigns.get(&deployment.campaign));
+            reports.push(ReportRecord {
+                seq,
+                received_at: found.report.received_at,
+                payload: found.report.payload.to_vec(),
+                reading: found.report.reading.clone(),
+                campaign_id: campaign.map(|campaign| campaign.row.campaign_id.clone()),
+            });
+        }
+        Ok(reports)
+    }
+}
+
+pub(super) fn has_tags(row: &DeviceRow, tags: &BTreeMap<String, String>) -> bool {
+    tags.iter().all(|(tag, value)| row.tags.get(tag) == Some(value))
+}

@@ -1,0 +1,136 @@
+//! The store in memory: a real member of the family, for tests and simulations.
+//!
+//! Always true:
+//! - It behaves as the store on disk does, but for durability; one suite says so.
+//! - Every operation is done under one lock, at once, on the caller's own thread, so that a seed replays.
+//! - An operation that fails has changed nothing: rules are checked before the first change.
+//!
+//! Not here: the rules that both stores share (`rules`).
+
+mod batch;
+mod campaigns;
+mod devices;
+mod packages;
+mod tables;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::error::StoreError;
+
+pub(crate) use self::tables::Tables;
+
+/// A store in memory. Gone when its last clone is.
+#[derive(Clone)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+    faults: Faults,
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryStore")
+    }
+}
+
+/// Makes a store in memory wait or fail, as a disk does. Cheap to clone; all clones are the same switch.
+///
+/// Only writing operations are concerned, `transact` among them; reading goes on.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    switch: Arc<watch::Sender<Switch>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Switch {
+    stalled: bool,
+    failing: Failing,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Failing {
+    #[default]
+    Not,
+    Next(u32),
+    UntilHealed,
+}
+
+impl Faults {
+    fn new() -> Faults {
+        Faults { switch: Arc::new(watch::Sender::new(Switch::default())) }
+    }
+
+    /// From now on writing operations wait.
+    pub fn stall(&self) {
+        self.switch.send_modify(|switch| switch.stalled = true);
+    }
+
+    /// Lets waiting operations go on. Harmless when nothing waits.
+    pub fn resume(&self) {
+        self.switch.send_modify(|switch| switch.stalled = false);
+    }
+
+    /// The next `n` writing operations answer `Unavailable` and write nothing.
+    pub fn fail(&self, n: u32) {
+        self.switch.send_modify(|switch| switch.failing = Failing::Next(n));
+    }
+
+    /// Writing operations answer `Unavailable` and write nothing, until [`heal`](Faults::heal).
+    pub fn fail_until_healed(&self) {
+        self.switch.send_modify(|switch| switch.failing = Failing::UntilHealed);
+    }
+
+    /// No more failures.
+    pub fn heal(&self) {
+        self.switch.send_modify(|switch| switch.failing = Failing::Not);
+    }
+
+    /// Waits while stalled, and takes one failure if there is one to take.
+    async fn pass(&self) -> Result<(), StoreError> {
+        let mut changes = self.switch.subscribe();
+        // The sender is this value's own, so that waiting cannot fail.
+        let _ = changes.wait_for(|switch| !switch.stalled).await;
+        let mut failed = false;
+        self.switch.send_if_modified(|switch| {
+            match switch.failing {
+                Failing::Not | Failing::Next(0) => {}
+                Failing::UntilHealed => failed = true,
+                Failing::Next(n) => {
+                    failed = true;
+                    switch.failing = Failing::Next(n - 1);
+                }
+            }
+            false
+        });
+        if failed { Err(StoreError::Unavailable("a fault was injected".to_owned())) } else { Ok(()) }
+    }
+}
+
+impl MemoryStore {
+    pub(crate) fn new() -> (MemoryStore, Faults) {
+        let faults = Faults::new();
+        (MemoryStore { tables: Arc::default(), faults: faults.clone() }, faults)
+    }
+
+    pub(crate) async fn write<R>(
+        &self,
+        work: impl FnOnce(&mut Tables) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        self.faults.pass().await?;
+        work(&mut self.tables())
+    }
+
+    pub(crate) fn read<R>(
+        &self,
+        work: impl FnOnce(&Tables) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        work(&self.tables())
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // Changes are made after the last thing that can fail, so that a panic leaves whole tables behind.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

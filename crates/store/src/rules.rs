@@ -1,0 +1,305 @@
+//! The rules that every store keeps, as pure functions: what a batch writes, how counters move, what the audit
+//! log calls things.
+//!
+//! Always true:
+//! - The difference of the counters that a batch makes is the sum of what its deployments do.
+//! - A deployment that is finished keeps its label.
+//! - Whatever gives a device free is written before whatever takes it.
+//!
+//! Not here: how any of it is stored.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use otaru_core::campaign::CampaignState;
+use otaru_core::deployment::Label;
+use otaru_core::{ServiceTime, WallTime};
+
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::transact::{Changes, Loaded, NewReport};
+
+/// What is stored of a deployment, as far as a change to it is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    pub(crate) campaign: CampaignKey,
+    pub(crate) device: DeviceKey,
+    pub(crate) run: u32,
+    pub(crate) label: Label,
+    pub(crate) wake_at: Option<ServiceTime>,
+}
+
+impl Before {
+    pub(crate) fn of(row: &DeploymentRow) -> Before {
+        Before {
+            campaign: row.campaign,
+            device: row.device,
+            run: row.run,
+            label: row.deployment.label(),
+            wake_at: row.deployment.wake_at(),
+        }
+    }
+}
+
+/// What is stored, as the rules ask for it.
+pub(crate) trait Stored {
+    /// The deployment with this key.
+    fn deployment(&mut self, key: DeploymentKey) -> Result<Option<Before>, StoreError>;
+    /// The last report of a device; the outer `None` when there is no such device, or it was deleted.
+    fn last_report(&mut self, device: DeviceKey) -> Result<Option<Option<ReportSeq>>, StoreError>;
+}
+
+/// What was loaded for a batch answers most questions; the rest is asked of `beyond`.
+pub(crate) struct Remembered<B> {
+    deployments: BTreeMap<DeploymentKey, Before>,
+    last_reports: BTreeMap<DeviceKey, Option<ReportSeq>>,
+    pub(crate) beyond: B,
+}
+
+impl<B> Remembered<B> {
+    pub(crate) fn of(loaded: &Loaded, beyond: B) -> Remembered<B> {
+        let mut deployments = BTreeMap::new();
+        let mut last_reports = BTreeMap::new();
+        for (key, view) in &loaded.devices {
+            last_reports.insert(*key, view.state.last_report);
+            for row in view.unfinished.iter().chain(&view.last_finished) {
+                deployments.insert(row.key, Before::of(row));
+            }
+        }
+        Remembered { deployments, last_reports, beyond }
+    }
+}
+
+impl<B: Stored> Stored for Remembered<B> {
+    fn deployment(&mut self, key: DeploymentKey) -> Result<Option<Before>, StoreError> {
+        match self.deployments.get(&key) {
+            Some(before) => Ok(Some(*before)),
+            None => self.beyond.deployment(key),
+        }
+    }
+    fn last_report(&mut self, device: DeviceKey) -> Result<Option<Option<ReportSeq>>, StoreError> {
+        match self.last_reports.get(&device) {
+            Some(last) => Ok(Some(*last)),
+            None => self.beyond.last_report(device),
+        }
+    }
+}
+
+/// What a batch writes about devices and their deployments, ready to be written in this order.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    /// Finished and free ones first, so that a device is given free before it is taken.
+    pub(crate) deployments: Vec<DeploymentWrite>,
+    /// By how much each counter moves; none is zero.
+    pub(crate) counters: BTreeMap<(CampaignKey, Label), i64>,
+    /// In the order in which they were received, each with the one it hangs on.
+    pub(crate) reports: Vec<(ReportSeq, Option<ReportSeq>, NewReport)>,
+    /// By key.
+    pub(crate) devices: BTreeMap<DeviceKey, DeviceWrite>,
+}
+
+/// A deployment that is to be written.
+#[derive(Debug)]
+pub(crate) struct DeploymentWrite {
+    pub(crate) row: DeploymentRow,
+    pub(crate) before: Before,
+    pub(crate) label: Label,
+    pub(crate) wake_at: Option<ServiceTime>,
+}
+
+impl DeploymentWrite {
+    /// Whether anything changes that lists and timers look at.
+    pub(crate) fn moves(&self) -> bool {
+        self.label != self.before.label || self.wake_at != self.before.wake_at
+    }
+}
+
+/// What is written about one device. What is `None` stays.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceWrite {
+    /// Everything but what follows.
+    pub(crate) state: Option<DeviceState>,
+    /// The last of its reports, and when it was received.
+    pub(crate) last_report: Option<(ReportSeq, WallTime)>,
+    /// The deployment that finished last.
+    pub(crate) last_finished: Option<DeploymentKey>,
+}
+
+/// Works out what a batch writes; takes deployments, reports and devices out of `changes`. The first report gets
+/// `next_report`, the others follow.
+///
+/// # Errors
+///
+/// `Constraint` when a change names what does not exist, or breaks a rule; says which.
+pub(crate) fn fold(
+    changes: &mut Changes,
+    stored: &mut impl Stored,
+    next_report: ReportSeq,
+) -> Result<Writes, StoreError> {
+    let mut writes = Writes::default();
+    fold_devices(changes, stored, &mut writes)?;
+    fold_deployments(changes, stored, &mut writes)?;
+    fold_reports(changes, stored, next_report, &mut writes)?;
+    Ok(writes)
+}
+
+fn fold_devices(
+    changes: &mut Changes,
+    stored: &mut impl Stored,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    for (key, state) in changes.devices.drain(..) {
+        if stored.last_report(key)?.is_none() {
+            return Err(StoreError::Constraint(format!("there is no device with key {}", key.0)));
+        }
+        let write = DeviceWrite { state: Some(state), ..DeviceWrite::default() };
+        if writes.devices.insert(key, write).is_some() {
+            return Err(StoreError::Constraint(format!("the device with key {} is named twice", key.0)));
+        }
+    }
+    Ok(())
+}
+
+fn fold_deployments(
+    changes: &mut Changes,
+    stored: &mut impl Stored,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    let mut named = BTreeSet::new();
+    for row in changes.deployments.drain(..) {
+        let key = row.key;
+        let broken = |rule: &str| StoreError::Constraint(format!("deployment {}: {rule}", key.0));
+        let before = stored.deployment(key)?.ok_or_else(|| broken("there is none"))?;
+        if (before.campaign, before.device, before.run) != (row.campaign, row.device, row.run) {
+            return Err(broken("its campaign, device or run differ from what is stored"));
+        }
+        if !named.insert(key) {
+            return Err(broken("it is named twice"));
+        }
+        let label = row.deployment.label();
+        if before.label.is_finished() && label != before.label {
+            return Err(broken("it is finished and would be something else"));
+        }
+        if label != before.label {
+            *writes.counters.entry((before.campaign, before.label)).or_default() -= 1;
+            *writes.counters.entry((before.campaign, label)).or_default() += 1;
+            if label.is_finished() {
+                writes.devices.entry(row.device).or_default().last_finished = Some(key);
+            }
+        }
+        let wake_at = row.deployment.wake_at();
+        writes.deployments.push(DeploymentWrite { row, before, label, wake_at });
+    }
+    writes.counters.retain(|_, difference| *difference != 0);
+    // Stable: otherwise the order is the caller's.
+    writes.deployments.sort_by_key(|write| write.label.holds_slot());
+    Ok(())
+}
+
+fn fold_reports(
+    changes: &mut Changes,
+    stored: &mut impl Stored,
+    next_report: ReportSeq,
+    writes: &mut Writes,
+) -> Result<(), StoreError> {
+    let mut seq = next_report;
+    for report in changes.reports.drain(..) {
+        let write = writes.devices.entry(report.device).or_default();
+        let previous = match write.last_report {
+            Some((last, _)) => Some(last),
+            None => stored.last_report(report.device)?.ok_or_else(|| {
+                let key = report.device.0;
+                StoreError::Constraint(format!("a report of a device with key {key}, which there is not"))
+            })?,
+        };
+        write.last_report = Some((seq, report.received_at));
+        writes.reports.push((seq, previous, report));
+        seq = ReportSeq(seq.0 + 1);
+    }
+    Ok(())
+}
+
+/// Runs the pure part of a batch; a panic in it is an error like another.
+pub(crate) fn decide_or_say_why<R>(
+    decide: impl FnOnce(Loaded) -> (Changes, R),
+    loaded: Loaded,
+) -> Result<(Changes, R), StoreError> {
+    catch_unwind(AssertUnwindSafe(|| decide(loaded)))
+        .map_err(|panic| StoreError::DecisionPanicked(panic_text(panic.as_ref())))
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}
+
+/// Whether a campaign in this state has ended.
+pub(crate) fn is_over(state: CampaignState) -> bool {
+    match state {
+        CampaignState::Finished | CampaignState::Cancelled => true,
+        CampaignState::Draft
+        | CampaignState::Preparing
+        | CampaignState::Scheduled
+        | CampaignState::Running
+        | CampaignState::Paused => false,
+    }
+}
+
+/// Moves a campaign's row, with its times; what the audit log calls that.
+pub(crate) fn move_row(
+    row: &mut CampaignRow,
+    to: CampaignState,
+    started: Option<bool>,
+    now: WallTime,
+) -> &'static str {
+    let (from, was_started) = (row.state, row.started);
+    row.state = to;
+    row.started = started.unwrap_or(was_started);
+    if row.started || to == CampaignState::Running {
+        row.started_at.get_or_insert(now);
+    }
+    if is_over(to) {
+        row.finished_at.get_or_insert(now);
+    }
+    if row.started && !was_started {
+        return "campaign_started";
+    }
+    match to {
+        CampaignState::Draft => "campaign_drafted",
+        CampaignState::Preparing => "campaign_preparing",
+        CampaignState::Scheduled => "campaign_scheduled",
+        CampaignState::Running if from == CampaignState::Paused => "campaign_resumed",
+        CampaignState::Running => "campaign_running",
+        CampaignState::Paused => "campaign_paused",
+        CampaignState::Finished => "campaign_finished",
+        CampaignState::Cancelled => "campaign_cancelled",
+    }
+}
+
+/// The id of the default project: the time it was made, and what tells two servers apart. 24 hex digits.
+pub(crate) fn project_id(now: WallTime, entropy: [u8; 6]) -> String {
+    let mut id = format!("{:012x}", now.0.max(0) & 0xffff_ffff_ffff);
+    for byte in entropy {
+        id.push_str(&format!("{byte:02x}"));
+    }
+    id
+}
+
+/// What the audit log calls things, in one word each. The names are part of the API.
+pub(crate) mod action {
+    pub(crate) const PRODUCT_CREATED: &str = "product_created";
+    pub(crate) const DEVICE_CREATED: &str = "device_created";
+    pub(crate) const DEVICE_CHANGED: &str = "device_changed";
+    pub(crate) const DEVICE_DELETED: &str = "device_deleted";
+    pub(crate) const ARTIFACT_KEPT: &str = "artifact_kept";
+    pub(crate) const PACKAGE_CREATED: &str = "package_created";
+    pub(crate) const PACKAGE_DELETED: &str = "package_deleted";
+    pub(crate) const CAMPAIGN_CREATED: &str = "campaign_created";
+    pub(crate) const TOKEN_ADDED: &str = "token_added";
+    pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
+}

@@ -1,0 +1,292 @@
+//! The batch: load, decide, write, in one transaction.
+//!
+//! Per device of a batch this costs two look-ups (its state, its unfinished deployments), a third if it has
+//! finished one before, and two writes; per report one append. What rarely changes comes from the cache.
+//!
+//! Not here: the rules of what may be written (`rules::fold`).
+
+use std::collections::BTreeSet;
+
+use otaru_core::WallTime;
+use otaru_core::deployment::Label;
+use otaru_proto::ResultCode;
+use rusqlite::Connection;
+
+use super::Tx;
+use super::campaigns::counts;
+use super::columns::{Statements, to_json};
+use super::deployments::{deployment_by_key, deployment_columns, deployment_row, listed, next_wake};
+use super::devices::{device_state, kept_device, key_of};
+use super::history::say_columns;
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules::{self, Before, Remembered, Stored, Writes};
+use crate::transact::{Changes, Committed, DeviceView, Loaded, OutboxLine, Wanted};
+
+impl Tx<'_> {
+    pub(crate) fn transact<R>(
+        &mut self,
+        now: WallTime,
+        wanted: &Wanted,
+        decide: impl FnOnce(Loaded) -> (Changes, R),
+    ) -> Result<Committed<R>, StoreError> {
+        let loaded = self.load(wanted)?;
+        let mut remembered = Remembered::of(&loaded, Table(self.conn));
+        let (mut changes, answer) = rules::decide_or_say_why(decide, loaded)?;
+        let writes = rules::fold(&mut changes, &mut remembered, ReportSeq(self.places.report))?;
+        self.write_deployments(&writes)?;
+        self.write_reports(&writes)?;
+        self.write_devices(&writes)?;
+        let outbox = self.write_outbox(changes.outbox)?;
+        self.forget_said(&changes.said, &changes.silenced)?;
+        self.write_log(now, &changes.quarantined, &changes.audit)?;
+        for campaign in changes.ended {
+            self.end_campaign(campaign, now)?;
+        }
+        Ok(Committed { answer, outbox, next_wake: next_wake(self.conn)? })
+    }
+
+    fn load(&mut self, wanted: &Wanted) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
+        let mut keys: BTreeSet<DeviceKey> = wanted.devices.iter().copied().collect();
+        for device_id in &wanted.device_ids {
+            if let Some(key) = key_of(self.conn, device_id.as_str())? {
+                loaded.by_id.insert(device_id.clone(), key);
+                keys.insert(key);
+            }
+        }
+        if let Some((until, limit)) = wanted.due {
+            let due: Vec<(DeploymentKey, DeviceKey)> = self.conn.all(
+                "SELECT key, device FROM deployment WHERE wake_at IS NOT NULL AND wake_at <= ?1
+                 ORDER BY wake_at, key LIMIT ?2",
+                (until.0, limit),
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            for (deployment, device) in due {
+                loaded.due.push(deployment);
+                keys.insert(device);
+            }
+        }
+        if let Some((campaign, after, limit)) = wanted.unfinished_of {
+            let labels = Label::ALL.into_iter().filter(|label| !label.is_finished());
+            loaded.unfinished = listed(self.conn, campaign, labels, after, limit)?;
+            for deployment in &loaded.unfinished {
+                keys.extend(Table(self.conn).deployment(*deployment)?.map(|before| before.device));
+            }
+        }
+        let mut campaigns = BTreeSet::new();
+        for key in keys {
+            if let Some(view) = self.load_device(key)? {
+                campaigns.extend(view.unfinished.iter().chain(&view.last_finished).map(|row| row.campaign));
+                loaded.devices.insert(key, view);
+            }
+        }
+        for key in campaigns {
+            let row = self.campaign_for_batch(key)?.ok_or_else(|| StoreError::Corrupt {
+                what: "deployment",
+                problem: format!("it names campaign {}, which there is not", key.0),
+            })?;
+            loaded.campaigns.insert(key, (row, counts(self.conn, key)?));
+        }
+        Ok(loaded)
+    }
+
+    fn load_device(&mut self, key: DeviceKey) -> Result<Option<DeviceView>, StoreError> {
+        let kept = match self.cache.device(key) {
+            Some(kept) => kept,
+            None => match kept_device(self.conn, key)? {
+                Some(kept) => {
+                    self.cache.keep_device(kept.clone());
+                    kept
+                }
+                None => return Ok(None),
+            },
+        };
+        let state = self
+            .conn
+            .one(
+                "SELECT firmware_version, software_version, last_report, last_report_at, epoch, connected_at,
+                     last_finished FROM device_state WHERE device = ?1",
+                [key],
+                |row| device_state(row, 0),
+            )?
+            .ok_or_else(|| StoreError::Corrupt {
+                what: "device",
+                problem: format!("the device with key {} has no state", key.0),
+            })?;
+        let unfinished = self.conn.all(
+            concat!(
+                "SELECT ",
+                deployment_columns!(),
+                " FROM deployment t WHERE t.device = ?1 AND t.",
+                unfinished!(),
+                " ORDER BY t.key"
+            ),
+            [key],
+            deployment_row,
+        )?;
+        let last_finished = match state.last_finished {
+            Some(deployment) => deployment_by_key(self.conn, deployment)?,
+            None => None,
+        };
+        Ok(Some(DeviceView { row: kept.row, state, unfinished, last_finished, is_gateway: kept.is_gateway }))
+    }
+
+    fn write_deployments(&mut self, writes: &Writes) -> Result<(), StoreError> {
+        // Two statements: the one that names no indexed column leaves the indexes alone.
+        let mut stays = self.conn.statement(
+            "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4 WHERE key = ?1",
+        )?;
+        let mut moves = self.conn.statement(
+            "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4, label = ?5, wake_at = ?6
+             WHERE key = ?1",
+        )?;
+        for write in &writes.deployments {
+            let row = &write.row;
+            let code = row.deployment.result_code.map(ResultCode::to_wire);
+            let body = to_json(&row.deployment)?;
+            if write.moves() {
+                let wake_at = write.wake_at.map(|at| at.0);
+                moves.execute((row.key, code, &body, row.updated_at.0, write.label.name(), wake_at))?;
+            } else {
+                stays.execute((row.key, code, &body, row.updated_at.0))?;
+            }
+        }
+        for ((campaign, label), by) in &writes.counters {
+            self.count(*campaign, *label, *by)?;
+        }
+        Ok(())
+    }
+
+    fn write_reports(&mut self, writes: &Writes) -> Result<(), StoreError> {
+        let mut append = self.conn.statement(
+            "INSERT INTO report (seq, device, deployment, received_at, payload, reading, previous)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        for (seq, previous, report) in &writes.reports {
+            append.execute((
+                seq,
+                report.device,
+                report.deployment,
+                report.received_at.0,
+                &report.payload[..],
+                &report.reading,
+                previous,
+            ))?;
+            self.places.report = seq.0 + 1;
+        }
+        Ok(())
+    }
+
+    fn write_devices(&mut self, writes: &Writes) -> Result<(), StoreError> {
+        let mut whole = self.conn.statement(
+            "UPDATE device_state SET firmware_version = ?2, software_version = ?3, epoch = ?4, connected_at = ?5,
+                 last_report = coalesce(?6, last_report), last_report_at = coalesce(?7, last_report_at),
+                 last_finished = coalesce(?8, last_finished)
+             WHERE device = ?1",
+        )?;
+        let mut rest = self.conn.statement(
+            "UPDATE device_state SET last_report = coalesce(?2, last_report),
+                 last_report_at = coalesce(?3, last_report_at), last_finished = coalesce(?4, last_finished)
+             WHERE device = ?1",
+        )?;
+        for (key, write) in &writes.devices {
+            let last_report = write.last_report.map(|(seq, _)| seq);
+            let last_report_at = write.last_report.map(|(_, at)| at.0);
+            match &write.state {
+                Some(state) => whole.execute((
+                    key,
+                    &state.firmware_version,
+                    &state.software_version,
+                    state.epoch.map(|epoch| epoch.0),
+                    state.connected_at.map(|at| at.0),
+                    last_report,
+                    last_report_at,
+                    write.last_finished,
+                ))?,
+                None => rest.execute((key, last_report, last_report_at, write.last_finished))?,
+            };
+        }
+        Ok(())
+    }
+
+    fn write_outbox(&mut self, lines: Vec<OutboxLine>) -> Result<Vec<(OutboxSeq, OutboxLine)>, StoreError> {
+        let mut append = self.conn.statement(
+            "INSERT INTO outbox (seq, device, via, epoch, deployment, say, package, attempt)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        let mut placed = Vec::with_capacity(lines.len());
+        for line in lines {
+            let seq = OutboxSeq(self.places.outbox);
+            let (word, package, attempt) = say_columns(line.say);
+            append.execute((
+                seq,
+                line.device,
+                line.via,
+                line.epoch.0,
+                line.deployment,
+                word,
+                package,
+                attempt,
+            ))?;
+            self.places.outbox += 1;
+            placed.push((seq, line));
+        }
+        Ok(placed)
+    }
+
+    fn forget_said(
+        &mut self,
+        said: &[OutboxSeq],
+        silenced: &[(DeviceKey, otaru_core::Epoch)],
+    ) -> Result<(), StoreError> {
+        for seq in said {
+            self.conn.run("DELETE FROM outbox WHERE seq = ?1", [seq])?;
+        }
+        for (via, before) in silenced {
+            self.conn.run("DELETE FROM outbox WHERE via = ?1 AND epoch < ?2", (via, before.0))?;
+        }
+        Ok(())
+    }
+
+    fn write_log(
+        &mut self,
+        now: WallTime,
+        quarantined: &[crate::transact::QuarantinedEvent],
+        audit: &[(String, String, String)],
+    ) -> Result<(), StoreError> {
+        if quarantined.is_empty() && audit.is_empty() {
+            return Ok(());
+        }
+        // What the platform does by itself is noted in the default project.
+        let project = self
+            .conn
+            .one("SELECT min(key) FROM project", [], |row| row.get::<_, Option<ProjectKey>>(0))?
+            .flatten()
+            .ok_or_else(|| StoreError::Constraint("the store was not booted: there is no project".to_owned()))?;
+        for event in quarantined {
+            self.keep_aside(project, event)?;
+        }
+        for (actor, action, subject) in audit {
+            self.note(&Actor { name: actor.clone(), project }, action, subject, now)?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers the rules from the tables.
+struct Table<'c>(&'c Connection);
+
+impl Stored for Table<'_> {
+    fn deployment(&mut self, key: DeploymentKey) -> Result<Option<Before>, StoreError> {
+        Ok(deployment_by_key(self.0, key)?.as_ref().map(Before::of))
+    }
+    fn last_report(&mut self, device: DeviceKey) -> Result<Option<Option<ReportSeq>>, StoreError> {
+        self.0.one(
+            "SELECT s.last_report FROM device d CROSS JOIN device_state s ON s.device = d.key
+             WHERE d.key = ?1 AND d.deleted_at IS NULL",
+            [device],
+            |row| row.get(0),
+        )
+    }
+}

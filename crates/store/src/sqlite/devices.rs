@@ -1,0 +1,405 @@
+//! Devices: registering, changing, finding.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use otaru_core::WallTime;
+use otaru_proto::DeviceId;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::columns::{Columns, KeptDevice, Statements, to_json};
+use super::{Reading, Tx};
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules::action;
+
+const ROW: &str = "d.key, d.device_id, d.node_id, d.product, p.product_id, d.gateway, d.name, d.tags,
+    d.sealed_secret, d.frozen, d.created_at";
+
+fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
+    Ok(DeviceRow {
+        key: row.get(0)?,
+        device_id: row.device_id(1)?,
+        node_id: row.get(2)?,
+        product: row.get(3)?,
+        product_id: row.get(4)?,
+        gateway: row.get(5)?,
+        name: row.get(6)?,
+        tags: row.json(7)?,
+        sealed_secret: row.get(8)?,
+        frozen: row.get(9)?,
+        created_at: row.wall(10)?,
+    })
+}
+
+/// What changes about a device; the columns of `device_state` from column `at` of the row on.
+pub(super) fn device_state(row: &Row<'_>, at: usize) -> rusqlite::Result<DeviceState> {
+    Ok(DeviceState {
+        firmware_version: row.get(at)?,
+        software_version: row.get(at + 1)?,
+        last_report: row.get(at + 2)?,
+        last_report_at: row.wall_or_none(at + 3)?,
+        epoch: row.epoch_or_none(at + 4)?,
+        connected_at: row.wall_or_none(at + 5)?,
+        last_finished: row.get(at + 6)?,
+    })
+}
+
+/// A registered device as batches see it.
+pub(super) fn kept_device(conn: &Connection, key: DeviceKey) -> Result<Option<KeptDevice>, StoreError> {
+    conn.one(
+        &format!(
+            "SELECT {ROW}, d.children FROM device d CROSS JOIN product p ON p.key = d.product
+             WHERE d.key = ?1 AND d.deleted_at IS NULL"
+        ),
+        [key],
+        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), is_gateway: row.get::<_, i64>(11)? > 0 }),
+    )
+}
+
+/// The key of the device that has this id now.
+pub(super) fn key_of(conn: &Connection, device_id: &str) -> Result<Option<DeviceKey>, StoreError> {
+    conn.one("SELECT key FROM device WHERE device_id = ?1 AND deleted_at IS NULL", [device_id], |row| {
+        row.get(0)
+    })
+}
+
+impl Tx<'_> {
+    pub(crate) fn create_device(
+        &mut self,
+        actor: &Actor,
+        new: &NewDevice,
+        now: WallTime,
+    ) -> Result<DeviceRecord, StoreError> {
+        let product = self.product_of(actor, &new.product_id)?;
+        if key_of(self.conn, new.device_id.as_str())?.is_some() {
+            return Err(StoreError::Exists { what: "device", id: new.device_id.to_string() });
+        }
+        let gateway = match &new.gateway_id {
+            Some(gateway_id) => Some(self.gateway(gateway_id)?),
+            None => None,
+        };
+        let added = self.conn.run(
+            "INSERT INTO device (product, device_id, node_id, gateway, name, tags, sealed_secret, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (product, node_id) WHERE deleted_at IS NULL DO NOTHING",
+            (
+                product,
+                new.device_id.as_str(),
+                &new.node_id,
+                gateway,
+                &new.name,
+                to_json(&new.tags)?,
+                &new.sealed_secret,
+                now.0,
+            ),
+        )?;
+        if added == 0 {
+            return Err(StoreError::Exists { what: "node_id", id: new.node_id.clone() });
+        }
+        let key = DeviceKey(self.conn.last_insert_rowid());
+        self.conn.run("INSERT INTO device_state (device) VALUES (?1)", [key])?;
+        self.tag(key, &new.tags)?;
+        if let Some(gateway) = gateway {
+            self.conn.run("UPDATE device SET children = children + 1 WHERE key = ?1", [gateway])?;
+            self.cache.device_changed(gateway);
+        }
+        self.note(actor, action::DEVICE_CREATED, new.device_id.as_str(), now)?;
+        self.registered(key)
+    }
+
+    /// The device that is to be a gateway.
+    fn gateway(&self, gateway_id: &DeviceId) -> Result<DeviceKey, StoreError> {
+        let (key, its_gateway) = self
+            .conn
+            .one(
+                "SELECT d.key, g.device_id FROM device d LEFT JOIN device g ON g.key = d.gateway
+                 WHERE d.device_id = ?1 AND d.deleted_at IS NULL",
+                [gateway_id.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?
+            .ok_or_else(|| StoreError::Missing { what: "gateway", id: gateway_id.to_string() })?;
+        match its_gateway {
+            None => Ok(key),
+            Some(its_gateway) => {
+                Err(StoreError::ChildAsGateway { gateway: gateway_id.to_string(), its_gateway })
+            }
+        }
+    }
+
+    fn tag(&self, key: DeviceKey, tags: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        for (tag, value) in tags {
+            self.conn.run("INSERT INTO device_tag (tag, value, device) VALUES (?1, ?2, ?3)", (tag, value, key))?;
+        }
+        Ok(())
+    }
+
+    fn untag(&self, key: DeviceKey, tags: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        for (tag, value) in tags {
+            self.conn.run(
+                "DELETE FROM device_tag WHERE tag = ?1 AND value = ?2 AND device = ?3",
+                (tag, value, key),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The device that an actor names; those of other projects do not exist for it.
+    fn device_of(&self, actor: &Actor, device_id: &DeviceId) -> Result<DeviceRecord, StoreError> {
+        let missing = || StoreError::Missing { what: "device", id: device_id.to_string() };
+        let key: DeviceKey = self
+            .conn
+            .one(
+                "SELECT d.key FROM device d JOIN product p ON p.key = d.product
+                 WHERE d.device_id = ?1 AND d.deleted_at IS NULL AND p.project = ?2",
+                (device_id.as_str(), actor.project),
+                |row| row.get(0),
+            )?
+            .ok_or_else(missing)?;
+        self.registered(key)
+    }
+
+    fn registered(&self, key: DeviceKey) -> Result<DeviceRecord, StoreError> {
+        Reading { conn: self.conn }.device_by_key(key)?.ok_or_else(|| StoreError::Corrupt {
+            what: "device",
+            problem: format!("the device with key {} has no state", key.0),
+        })
+    }
+
+    pub(crate) fn patch_device(
+        &mut self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        patch: &DevicePatch,
+        now: WallTime,
+    ) -> Result<DeviceRecord, StoreError> {
+        let old = self.device_of(actor, device_id)?.row;
+        let key = old.key;
+        if let Some(name) = &patch.name {
+            self.conn.run("UPDATE device SET name = ?2 WHERE key = ?1", (key, name))?;
+        }
+        if let Some(tags) = &patch.tags {
+            self.untag(key, &old.tags)?;
+            self.tag(key, tags)?;
+            self.conn.run("UPDATE device SET tags = ?2 WHERE key = ?1", (key, to_json(tags)?))?;
+        }
+        if let Some(frozen) = patch.frozen {
+            self.conn.run("UPDATE device SET frozen = ?2 WHERE key = ?1", (key, frozen))?;
+        }
+        if let Some(secret) = &patch.sealed_secret {
+            self.conn.run("UPDATE device SET sealed_secret = ?2 WHERE key = ?1", (key, secret))?;
+        }
+        self.cache.device_changed(key);
+        self.note(actor, action::DEVICE_CHANGED, device_id.as_str(), now)?;
+        self.registered(key)
+    }
+
+    pub(crate) fn delete_device(
+        &mut self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let DeviceRow { key, gateway, tags, .. } = self.device_of(actor, device_id)?.row;
+        let in_use = |by: String| StoreError::InUse { what: "device", id: device_id.to_string(), by };
+        let campaign: Option<String> = self.conn.one(
+            concat!(
+                "SELECT c.campaign_id FROM deployment t CROSS JOIN campaign c ON c.key = t.campaign
+                 WHERE t.device = ?1 AND t.",
+                unfinished!(),
+                " LIMIT 1"
+            ),
+            [key],
+            |row| row.get(0),
+        )?;
+        if let Some(campaign_id) = campaign {
+            return Err(in_use(format!("campaign {campaign_id}")));
+        }
+        let child: Option<String> = self.conn.one(
+            "SELECT device_id FROM device WHERE gateway = ?1 AND deleted_at IS NULL LIMIT 1",
+            [key],
+            |row| row.get(0),
+        )?;
+        if let Some(child) = child {
+            return Err(in_use(format!("its child {child}")));
+        }
+        self.untag(key, &tags)?;
+        self.conn.run(
+            "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, tags = '{}' WHERE key = ?1",
+            (key, now.0),
+        )?;
+        self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
+        if let Some(gateway) = gateway {
+            self.conn.run("UPDATE device SET children = children - 1 WHERE key = ?1", [gateway])?;
+            self.cache.device_changed(gateway);
+        }
+        self.cache.device_changed(key);
+        self.note(actor, action::DEVICE_DELETED, device_id.as_str(), now)
+    }
+}
+
+impl Reading<'_> {
+    pub(crate) fn device(&self, device_id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
+        match key_of(self.conn, device_id.as_str())? {
+            Some(key) => self.device_by_key(key),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn device_by_key(&self, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
+        self.conn.one(
+            &format!(
+                "SELECT {ROW}, g.device_id, s.firmware_version, s.software_version, s.last_report,
+                     s.last_report_at, s.epoch, s.connected_at, s.last_finished
+                 FROM device d CROSS JOIN product p ON p.key = d.product
+                 CROSS JOIN device_state s ON s.device = d.key LEFT JOIN device g ON g.key = d.gateway
+                 WHERE d.key = ?1 AND d.deleted_at IS NULL"
+            ),
+            [key],
+            |row| {
+                Ok(DeviceRecord {
+                    row: device_row(row)?,
+                    gateway_id: row.device_id_or_none(11)?,
+                    state: device_state(row, 12)?,
+                })
+            },
+        )
+    }
+
+    pub(crate) fn devices(
+        &self,
+        filter: &DeviceFilter,
+        page: Page<DeviceKey>,
+    ) -> Result<Vec<DeviceRecord>, StoreError> {
+        let Some(chosen) = self.resolve(filter)? else { return Ok(Vec::new()) };
+        let keys = keys_chosen(self.conn, &chosen, page.after.map_or(0, |key| key.0), page.limit)?;
+        let mut devices = Vec::with_capacity(keys.len());
+        for key in keys {
+            devices.extend(self.device_by_key(key)?);
+        }
+        Ok(devices)
+    }
+
+    /// The filter by keys; `None` when it names a product or gateway that there is not.
+    fn resolve<'f>(&self, filter: &'f DeviceFilter) -> Result<Option<Chosen<'f>>, StoreError> {
+        let product = match &filter.product_id {
+            Some(product_id) => match self.product(product_id)? {
+                Some(product) => Some(product.key),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let gateway = match &filter.gateway_id {
+            Some(gateway_id) => match key_of(self.conn, gateway_id.as_str())? {
+                Some(key) => Some(key),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        Ok(Some(Chosen { product, gateway, tags: &filter.tags }))
+    }
+
+    pub(crate) fn connect_facts(&self, device_id: &DeviceId) -> Result<Option<ConnectFacts>, StoreError> {
+        self.conn.one(
+            "SELECT d.key, p.product_id, d.sealed_secret, d.frozen, d.children, d.gateway
+             FROM device d CROSS JOIN product p ON p.key = d.product
+             WHERE d.device_id = ?1 AND d.deleted_at IS NULL",
+            [device_id.as_str()],
+            |row| {
+                Ok(ConnectFacts {
+                    key: row.get(0)?,
+                    product_id: row.get(1)?,
+                    sealed_secret: row.get(2)?,
+                    frozen: row.get(3)?,
+                    is_gateway: row.get::<_, i64>(4)? > 0,
+                    gateway: row.get(5)?,
+                })
+            },
+        )
+    }
+
+    pub(crate) fn keys_of(&self, device_ids: &[DeviceId]) -> Result<Vec<Option<KnownDevice>>, StoreError> {
+        let mut statement = self.conn.statement(
+            "SELECT d.key, p.product_id FROM device d CROSS JOIN product p ON p.key = d.product
+             WHERE d.device_id = ?1 AND d.deleted_at IS NULL",
+        )?;
+        let mut known = Vec::with_capacity(device_ids.len());
+        for device_id in device_ids {
+            let mut rows = statement.query([device_id.as_str()])?;
+            known.push(match rows.next()? {
+                Some(row) => Some(KnownDevice { key: row.get(0)?, product_id: row.get(1)? }),
+                None => None,
+            });
+        }
+        Ok(known)
+    }
+
+    pub(crate) fn children_with_work(
+        &self,
+        gateway: DeviceKey,
+        after: Option<DeviceKey>,
+        limit: u32,
+    ) -> Result<Vec<DeviceKey>, StoreError> {
+        self.conn.all(
+            concat!(
+                "SELECT d.key FROM device d
+                 WHERE d.gateway = ?1 AND d.deleted_at IS NULL AND d.key > ?2
+                 AND EXISTS (SELECT 1 FROM deployment t WHERE t.device = d.key AND t.",
+                unfinished!(),
+                ") ORDER BY d.key LIMIT ?3"
+            ),
+            (gateway, after.map_or(0, |key| key.0), limit),
+            |row| row.get(0),
+        )
+    }
+}
+
+/// Which devices are wanted, by keys; everything given must hold.
+pub(super) struct Chosen<'a> {
+    pub(super) product: Option<ProductKey>,
+    pub(super) gateway: Option<DeviceKey>,
+    pub(super) tags: &'a BTreeMap<String, String>,
+}
+
+/// The keys of the chosen devices after `after`, at most `limit`, by key.
+///
+/// Walks the narrowest index there is: of the first tag, of the gateway, of the product, or the table.
+pub(super) fn keys_chosen(
+    conn: &Connection,
+    chosen: &Chosen<'_>,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<DeviceKey>, StoreError> {
+    let mut values: Vec<Value> = Vec::new();
+    let mut tags = chosen.tags.iter();
+    let mut sql = match tags.next() {
+        Some((tag, value)) => {
+            values.extend([tag.clone().into(), value.clone().into()]);
+            "SELECT d.key FROM device_tag t CROSS JOIN device d ON d.key = t.device
+             WHERE t.tag = ? AND t.value = ? AND t.device > ?"
+                .to_owned()
+        }
+        None => "SELECT d.key FROM device d WHERE d.key > ?".to_owned(),
+    };
+    values.push(after.into());
+    sql.push_str(" AND d.deleted_at IS NULL");
+    for (tag, value) in tags {
+        sql.push_str(
+            " AND EXISTS (SELECT 1 FROM device_tag u WHERE u.tag = ? AND u.value = ? AND u.device = d.key)",
+        );
+        values.extend([tag.clone().into(), value.clone().into()]);
+    }
+    if let Some(gateway) = chosen.gateway {
+        sql.push_str(" AND d.gateway = ?");
+        values.push(gateway.0.into());
+    }
+    if let Some(product) = chosen.product {
+        // The plus keeps SQLite from walking all of a product to find a gateway's few children.
+        sql.push_str(if chosen.gateway.is_some() { " AND +d.product = ?" } else { " AND d.product = ?" });
+        values.push(product.0.into());
+    }
+    sql.push_str(if chosen.tags.is_empty() { " ORDER BY d.key LIMIT ?" } else { " ORDER BY t.device LIMIT ?" });
+    values.push(i64::from(limit).into());
+    conn.all(&sql, params_from_iter(values), |row| row.get(0))
+}

@@ -1,0 +1,203 @@
+//! Large steps over a campaign: making its deployments, and releasing them.
+//!
+//! Always true:
+//! - How far the making has come, the deployments and their counter change together.
+//! - A device gets one deployment of a campaign, however often it is come by.
+
+use std::collections::BTreeSet;
+
+use otaru_core::WallTime;
+use otaru_core::deployment::{Deployment, Label};
+
+use super::Tx;
+use super::columns::{Statements, to_integer, to_json};
+use super::devices::{Chosen, keys_chosen};
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules;
+
+impl Tx<'_> {
+    pub(crate) fn fill_campaign(
+        &mut self,
+        key: CampaignKey,
+        chunk: u32,
+        now: WallTime,
+        initial: &Deployment,
+        prefer: &[DeviceKey],
+    ) -> Result<Filled, StoreError> {
+        let campaign = self
+            .campaign_for_batch(key)?
+            .ok_or_else(|| StoreError::Missing { what: "campaign", id: format!("with key {}", key.0) })?;
+        if campaign.filled {
+            return Ok(Filled { added: Vec::new(), done: true });
+        }
+        if rules::is_over(campaign.state) {
+            self.note_filled(key)?;
+            return Ok(Filled { added: Vec::new(), done: true });
+        }
+        let (product, position): (ProductKey, i64) = self
+            .conn
+            .one("SELECT product, fill_position FROM campaign WHERE key = ?1", [key], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .ok_or_else(|| StoreError::Missing { what: "campaign", id: campaign.campaign_id.clone() })?;
+
+        let prefer = &prefer[..prefer.len().min(chunk as usize)];
+        let prefer = self.among_targets(&campaign.targets, prefer)?;
+        let mut added = self.deploy(key, product, now, initial, &prefer)?;
+        let left = chunk.saturating_sub(u32::try_from(added.len()).unwrap_or(u32::MAX));
+        let next = self.next_targets(&campaign.targets, product, position, left)?;
+        added.extend(self.deploy(key, product, now, initial, &next.devices)?);
+
+        self.count_up(key, initial.label(), added.len())?;
+        self.conn.run("UPDATE campaign SET fill_position = ?2 WHERE key = ?1", (key, next.position))?;
+        if next.is_last {
+            self.note_filled(key)?;
+        }
+        Ok(Filled { added, done: next.is_last })
+    }
+
+    fn note_filled(&mut self, key: CampaignKey) -> Result<(), StoreError> {
+        self.conn.run("UPDATE campaign SET filled = TRUE WHERE key = ?1", [key])?;
+        self.cache.campaign_changed(key);
+        Ok(())
+    }
+
+    /// Those of `devices` that the campaign is for, as far as `deploy` does not look itself.
+    fn among_targets(&self, targets: &Targets, devices: &[DeviceKey]) -> Result<Vec<DeviceKey>, StoreError> {
+        if devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        match targets {
+            Targets::Product => Ok(devices.to_vec()),
+            Targets::Devices(list) => {
+                let list: BTreeSet<DeviceKey> = list.iter().copied().collect();
+                Ok(devices.iter().copied().filter(|device| list.contains(device)).collect())
+            }
+            Targets::Tags(tags) => {
+                let mut among = Vec::new();
+                for device in devices {
+                    // The chosen one after the key before it is the device itself, or another.
+                    let chosen = Chosen { product: None, gateway: None, tags };
+                    let found = keys_chosen(self.conn, &chosen, device.0 - 1, 1)?;
+                    among.extend(found.first().filter(|found| *found == device));
+                }
+                Ok(among)
+            }
+        }
+    }
+
+    fn next_targets(
+        &self,
+        targets: &Targets,
+        product: ProductKey,
+        position: i64,
+        limit: u32,
+    ) -> Result<NextTargets, StoreError> {
+        if let Targets::Devices(list) = targets {
+            let begin = usize::try_from(position).unwrap_or(usize::MAX).min(list.len());
+            let end = begin.saturating_add(limit as usize).min(list.len());
+            return Ok(NextTargets {
+                devices: list[begin..end].to_vec(),
+                position: to_integer(end as u64)?,
+                is_last: end == list.len(),
+            });
+        }
+        let none = std::collections::BTreeMap::new();
+        let tags = match targets {
+            Targets::Tags(tags) => tags,
+            Targets::Product | Targets::Devices(_) => &none,
+        };
+        let chosen = Chosen { product: Some(product), gateway: None, tags };
+        // One more than wanted tells whether there is more.
+        let mut devices = keys_chosen(self.conn, &chosen, position, limit.saturating_add(1))?;
+        let is_last = devices.len() <= limit as usize;
+        devices.truncate(limit as usize);
+        let position = devices.last().map_or(position, |last| last.0);
+        Ok(NextTargets { devices, position, is_last })
+    }
+
+    /// Gives each of `devices` that is registered, of this product and without one a deployment; who got one.
+    fn deploy(
+        &mut self,
+        campaign: CampaignKey,
+        product: ProductKey,
+        now: WallTime,
+        initial: &Deployment,
+        devices: &[DeviceKey],
+    ) -> Result<Vec<DeviceKey>, StoreError> {
+        if devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.conn.all(
+            "INSERT INTO deployment (campaign, device, run, wave, label, wake_at, result_code, body, created_at,
+                 updated_at)
+             SELECT ?1, d.key, 1, 0, ?4, ?5, ?6, ?7, ?8, ?8
+             FROM json_each(?3) wanted CROSS JOIN device d ON d.key = wanted.value
+             WHERE d.product = ?2 AND d.deleted_at IS NULL ORDER BY wanted.key
+             ON CONFLICT (device, campaign, run) DO NOTHING RETURNING device",
+            (
+                campaign,
+                product,
+                to_json(&devices)?,
+                initial.label().name(),
+                initial.wake_at().map(|at| at.0),
+                initial.result_code.map(otaru_proto::ResultCode::to_wire),
+                to_json(initial)?,
+                now.0,
+            ),
+            |row| row.get(0),
+        )
+    }
+
+    pub(crate) fn release_chunk(
+        &mut self,
+        key: CampaignKey,
+        limit: u32,
+        now: WallTime,
+        released: &Deployment,
+    ) -> Result<Released, StoreError> {
+        if self.campaign_for_batch(key)?.is_none() {
+            return Err(StoreError::Missing { what: "campaign", id: format!("with key {}", key.0) });
+        }
+        let mut moved: Vec<(DeploymentKey, DeviceKey)> = self.conn.all(
+            "UPDATE deployment SET label = ?3, wake_at = ?4, result_code = ?5, body = ?6, updated_at = ?7
+             WHERE key IN (SELECT key FROM deployment WHERE campaign = ?1 AND label = 'queued' ORDER BY key LIMIT ?2)
+             RETURNING key, device",
+            (
+                key,
+                limit,
+                released.label().name(),
+                released.wake_at().map(|at| at.0),
+                released.result_code.map(otaru_proto::ResultCode::to_wire),
+                to_json(released)?,
+                now.0,
+            ),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        moved.sort_unstable();
+        let n = to_integer(moved.len() as u64)?;
+        if n > 0 && released.label() != Label::Queued {
+            self.count(key, Label::Queued, -n)?;
+            self.count(key, released.label(), n)?;
+        }
+        let more: bool = self
+            .conn
+            .one(
+                "SELECT EXISTS (SELECT 1 FROM deployment WHERE campaign = ?1 AND label = 'queued')",
+                [key],
+                |row| row.get(0),
+            )?
+            .unwrap_or(false);
+        Ok(Released { moved: moved.into_iter().map(|(_, device)| device).collect(), done: !more })
+    }
+}
+
+/// The next devices that a campaign is for.
+struct NextTargets {
+    devices: Vec<DeviceKey>,
+    /// Where to go on.
+    position: i64,
+    /// There are no more.
+    is_last: bool,
+}

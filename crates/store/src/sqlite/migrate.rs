@@ -1,0 +1,124 @@
+//! Bringing the schema of a store up to date.
+//!
+//! Always true:
+//! - The steps are numbered files; one that was released is never edited, a change is a further file.
+//! - Each step is one transaction with the number it leads to (`user_version`), so that a crash repeats it or
+//!   has it done.
+//! - A store from a newer release is not touched.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::StoreError;
+
+/// The steps, from an empty file on. The step at index `n` leads to version `n + 1`.
+const STEPS: &[&str] = &[include_str!("schema/0001_first.sql")];
+
+/// Marks the file as ours: `OTAR`.
+const APPLICATION_ID: i64 = 0x4f54_4152;
+
+/// Brings the schema to the version of this release.
+///
+/// # Errors
+///
+/// - `TooNew`: it is at a later version.
+/// - `Corrupt`: it is a database of something else.
+pub(super) fn bring_up_to_date(conn: &mut Connection) -> Result<(), StoreError> {
+    migrate(conn, STEPS)
+}
+
+fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
+    let found = version(conn)?;
+    let known = i64::try_from(steps.len()).expect("there are a handful of steps");
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    let owner: i64 = conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if owner != APPLICATION_ID && tables > 0 {
+        let problem = "it is a database of another program; name an empty directory".to_owned();
+        return Err(StoreError::Corrupt { what: "otaru.db", problem });
+    }
+    for (step, to) in steps.iter().zip(1_i64..) {
+        if to <= found {
+            continue;
+        }
+        let step_alone = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step_alone.execute_batch(step)?;
+        step_alone.pragma_update(None, "application_id", APPLICATION_ID)?;
+        step_alone.pragma_update(None, "user_version", to)?;
+        step_alone.commit()?;
+        if found > 0 {
+            tracing::info!(from = to - 1, to, "store migrated");
+        }
+    }
+    Ok(())
+}
+
+fn version(conn: &Connection) -> Result<i64, StoreError> {
+    Ok(conn.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_schema_is_a_step_in_the_order_of_its_number() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sqlite/schema");
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        assert_eq!(files.len(), STEPS.len());
+        for (at, (file, step)) in files.iter().zip(STEPS).enumerate() {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            assert!(name.starts_with(&format!("{:04}_", at + 1)), "{name}");
+            assert_eq!(&std::fs::read_to_string(file).unwrap(), step);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_becomes_a_store_and_a_store_is_left_alone() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        bring_up_to_date(&mut conn).unwrap();
+        assert_eq!(version(&conn).unwrap(), i64::try_from(STEPS.len()).unwrap());
+        conn.execute("UPDATE life SET boots = 7", []).unwrap();
+        bring_up_to_date(&mut conn).unwrap();
+        let boots: i64 = conn.query_row("SELECT boots FROM life", [], |row| row.get(0)).unwrap();
+        assert_eq!(boots, 7);
+    }
+
+    #[test]
+    fn later_steps_are_taken_from_where_the_store_is() {
+        let steps = ["CREATE TABLE a (x) STRICT", "ALTER TABLE a ADD COLUMN y INTEGER", "CREATE TABLE b (z INTEGER)"];
+        let steps = [steps[0].replace("(x)", "(x INTEGER)"), steps[1].to_owned(), steps[2].to_owned()];
+        let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &steps[..1]).unwrap();
+        conn.execute("INSERT INTO a VALUES (1)", []).unwrap();
+        migrate(&mut conn, &steps).unwrap();
+        assert_eq!(version(&conn).unwrap(), 3);
+        let kept: i64 = conn.query_row("SELECT x FROM a WHERE y IS NULL", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 1);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_version_before_it() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (x INTEGER)", "CREATE TABLE b (y INTEGER); CREATE TABLE a (x INTEGER)"];
+        assert!(migrate(&mut conn, &steps).is_err());
+        assert_eq!(version(&conn).unwrap(), 1);
+        let b: i64 =
+            conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'b'", [], |row| row.get(0)).unwrap();
+        assert_eq!(b, 0);
+    }
+
+    #[test]
+    fn a_newer_store_and_a_stranger_are_refused() {
+        let mut newer = Connection::open_in_memory().unwrap();
+        newer.pragma_update(None, "user_version", 99).unwrap();
+        let refused = bring_up_to_date(&mut newer).unwrap_err();
+        assert!(matches!(refused, StoreError::TooNew { found: 99, .. }), "{refused}");
+        let mut stranger = Connection::open_in_memory().unwrap();
+        stranger.execute_batch("CREATE TABLE other (x INTEGER)").unwrap();
+        assert!(matches!(bring_up_to_date(&mut stranger), Err(StoreError::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,168 @@
+//! Artifacts and packages.
+
+use otaru_core::WallTime;
+use rusqlite::{Connection, Row};
+
+use super::columns::{Columns, Statements, to_integer, to_json, to_word};
+use super::{Reading, Tx};
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules::action;
+
+const ARTIFACT: &str = "SELECT artifact_id, size_bytes, created_at FROM artifact";
+
+fn artifact(row: &Row<'_>) -> rusqlite::Result<ArtifactRow> {
+    Ok(ArtifactRow { artifact_id: row.get(0)?, size_bytes: row.unsigned(1)?, created_at: row.wall(2)? })
+}
+
+const PACKAGE: &str = "SELECT k.key, k.package_id, p.product_id, k.kind, k.version, k.source_versions,
+    k.artifact_id, a.size_bytes, k.file_name, k.custom_info, k.delivery, k.created_at
+    FROM package k CROSS JOIN product p ON p.key = k.product
+    CROSS JOIN artifact a ON a.artifact_id = k.artifact_id";
+
+fn package(row: &Row<'_>) -> rusqlite::Result<PackageRow> {
+    Ok(PackageRow {
+        key: row.get(0)?,
+        package_id: row.get(1)?,
+        product_id: row.get(2)?,
+        kind: row.kind(3)?,
+        version: row.get(4)?,
+        source_versions: row.json(5)?,
+        artifact_id: row.get(6)?,
+        size_bytes: row.unsigned(7)?,
+        file_name: row.get(8)?,
+        custom_info: row.get(9)?,
+        delivery: row.word(10)?,
+        created_at: row.wall(11)?,
+    })
+}
+
+/// The package with this key.
+pub(super) fn package_by_key(conn: &Connection, key: PackageKey) -> Result<Option<PackageRow>, StoreError> {
+    conn.one(&format!("{PACKAGE} WHERE k.key = ?1"), [key], package)
+}
+
+impl Tx<'_> {
+    pub(crate) fn add_artifact(
+        &mut self,
+        actor: &Actor,
+        added: &ArtifactRow,
+    ) -> Result<ArtifactRow, StoreError> {
+        let known = Reading { conn: self.conn }.artifact(&added.artifact_id)?;
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        self.conn.run(
+            "INSERT INTO artifact (artifact_id, project, size_bytes, created_at) VALUES (?1, ?2, ?3, ?4)",
+            (&added.artifact_id, actor.project, to_integer(added.size_bytes)?, added.created_at.0),
+        )?;
+        self.note(actor, action::ARTIFACT_KEPT, &added.artifact_id, added.created_at)?;
+        Ok(added.clone())
+    }
+
+    pub(crate) fn create_package(
+        &mut self,
+        actor: &Actor,
+        new: &NewPackage,
+        now: WallTime,
+    ) -> Result<PackageRow, StoreError> {
+        let product = self.product_of(actor, &new.product_id)?;
+        let missing = || StoreError::Missing { what: "artifact", id: new.artifact_id.clone() };
+        let artifact = Reading { conn: self.conn }.artifact(&new.artifact_id)?.ok_or_else(missing)?;
+        let taken = self.conn.one(
+            "SELECT 1 FROM package WHERE package_id = ?1",
+            [&new.package_id],
+            |_| Ok(StoreError::Exists { what: "package", id: new.package_id.clone() }),
+        )?;
+        if let Some(taken) = taken {
+            return Err(taken);
+        }
+        let added = self.conn.run(
+            "INSERT INTO package (product, package_id, kind, version, source_versions, artifact_id, file_name,
+                 custom_info, delivery, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (product, kind, version) DO NOTHING",
+            (
+                product,
+                &new.package_id,
+                new.kind.as_str(),
+                &new.version,
+                to_json(&new.source_versions)?,
+                &new.artifact_id,
+                &new.file_name,
+                &new.custom_info,
+                to_word(&new.delivery)?,
+                now.0,
+            ),
+        )?;
+        if added == 0 {
+            return Err(StoreError::Exists { what: "package version", id: new.version.clone() });
+        }
+        let key = PackageKey(self.conn.last_insert_rowid());
+        self.note(actor, action::PACKAGE_CREATED, &new.package_id, now)?;
+        Ok(new.clone().into_row(key, artifact.size_bytes, now))
+    }
+
+    pub(crate) fn delete_package(
+        &mut self,
+        actor: &Actor,
+        package_id: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let key: PackageKey = self
+            .conn
+            .one(
+                "SELECT k.key FROM package k JOIN product p ON p.key = k.product
+                 WHERE k.package_id = ?1 AND p.project = ?2",
+                (package_id, actor.project),
+                |row| row.get(0),
+            )?
+            .ok_or_else(|| StoreError::Missing { what: "package", id: package_id.to_owned() })?;
+        let used_by: Option<String> = self.conn.one(
+            "SELECT c.campaign_id FROM campaign_package u CROSS JOIN campaign c ON c.key = u.campaign
+             WHERE u.package = ?1 ORDER BY c.key LIMIT 1",
+            [key],
+            |row| row.get(0),
+        )?;
+        if let Some(campaign_id) = used_by {
+            let by = format!("campaign {campaign_id}");
+            return Err(StoreError::InUse { what: "package", id: package_id.to_owned(), by });
+        }
+        self.conn.run("DELETE FROM package WHERE key = ?1", [key])?;
+        self.note(actor, action::PACKAGE_DELETED, package_id, now)
+    }
+}
+
+impl Reading<'_> {
+    pub(crate) fn artifact(&self, artifact_id: &str) -> Result<Option<ArtifactRow>, StoreError> {
+        self.conn.one(&format!("{ARTIFACT} WHERE artifact_id = ?1"), [artifact_id], artifact)
+    }
+
+    pub(crate) fn package(&self, package_id: &str) -> Result<Option<PackageRow>, StoreError> {
+        self.conn.one(&format!("{PACKAGE} WHERE k.package_id = ?1"), [package_id], package)
+    }
+
+    pub(crate) fn package_by_key(&self, key: PackageKey) -> Result<Option<PackageRow>, StoreError> {
+        package_by_key(self.conn, key)
+    }
+
+    pub(crate) fn packages(
+        &self,
+        product_id: Option<&str>,
+        page: Page<PackageKey>,
+    ) -> Result<Vec<PackageRow>, StoreError> {
+        let after = page.after.map_or(0, |key| key.0);
+        match product_id {
+            // Packages are few: a handful per product and release.
+            Some(product_id) => self.conn.all(
+                &format!("{PACKAGE} WHERE k.key > ?1 AND p.product_id = ?2 ORDER BY k.key LIMIT ?3"),
+                (after, product_id, page.limit),
+                package,
+            ),
+            None => self.conn.all(
+                &format!("{PACKAGE} WHERE k.key > ?1 ORDER BY k.key LIMIT ?2"),
+                (after, page.limit),
+                package,
+            ),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Products.
+
+use otaru_core::WallTime;
+use rusqlite::Row;
+
+use super::columns::{Columns, Statements};
+use super::{Reading, Tx};
+use crate::error::StoreError;
+use crate::rows::*;
+use crate::rules::action;
+
+const PRODUCT: &str = "SELECT key, product_id, name, created_at FROM product";
+
+fn product(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
+    Ok(ProductRow {
+        key: row.get(0)?,
+        product_id: row.get(1)?,
+        name: row.get(2)?,
+        created_at: row.wall(3)?,
+    })
+}
+
+impl Tx<'_> {
+    pub(crate) fn create_product(
+        &mut self,
+        actor: &Actor,
+        product_id: &str,
+        name: &str,
+        now: WallTime,
+    ) -> Result<ProductRow, StoreError> {
+        let added = self.conn.run(
+            "INSERT INTO product (project, product_id, name, created_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+            (actor.project, product_id, name, now.0),
+        )?;
+        if added == 0 {
+            return Err(StoreError::Exists { what: "product", id: product_id.to_owned() });
+        }
+        let key = ProductKey(self.conn.last_insert_rowid());
+        self.note(actor, action::PRODUCT_CREATED, product_id, now)?;
+        Ok(ProductRow { key, product_id: product_id.to_owned(), name: name.to_owned(), created_at: now })
+    }
+
+    /// The product that an actor names; those of other projects do not exist for it.
+    pub(super) fn product_of(&self, actor: &Actor, product_id: &str) -> Result<ProductKey, StoreError> {
+        self.conn
+            .one(
+                "SELECT key FROM product WHERE product_id = ?1 AND project = ?2",
+                (product_id, actor.project),
+                |row| row.get(0),
+            )?
+            .ok_or_else(|| StoreError::Missing { what: "product", id: product_id.to_owned() })
+    }
+}
+
+impl Reading<'_> {
+    pub(crate) fn product(&self, product_id: &str) -> Result<Option<ProductRow>, StoreError> {
+        self.conn.one(&format!("{PRODUCT} WHERE product_id = ?1"), [product_id], product)
+    }
+
+    pub(crate) fn products(&self, page: Page<ProductKey>) -> Result<Vec<ProductRow>, StoreError> {
+        self.conn.all(
+            &format!("{PRODUCT} WHERE key > ?1 ORDER BY key LIMIT ?2"),
+            (page.after.map_or(0, |key| key.0), page.limit),
+            product,
+        )
+    }
+}
