@@ -1,6 +1,7 @@
 //! Request bodies: JSON that is read whole and checked, or bytes that are handed on as they come.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -9,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use crate::limits::{BODY_PATIENCE, JSON_BODY_BYTES_MAX};
@@ -71,7 +74,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Code::InvalidJson, "the body is empty; a JSON object is expected"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Whole(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {
@@ -82,6 +85,37 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|error| not_json(&error))?;
     Ok(value)
+}
+
+/// A whole body: an object.
+struct Whole<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(member: D) -> Result<Whole<T>, D::Error> {
+        object(member).map(Whole)
+    }
+}
+
+/// Takes an object and nothing else.
+///
+/// A derived `Deserialize` also takes an array and assigns its elements to members by position, so that what a
+/// request means would depend on the order in which we declare them.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(member: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    member.deserialize_map(Object(PhantomData))
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
@@ -136,3 +170,31 @@ impl fmt::Display for CutShort {
 }
 
 impl std::error::Error for CutShort {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up() {
+        let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"first"))]);
+        let mut parts = parts(Body::from_stream(first.chain(stream::pending())));
+        assert_eq!(parts.next().await, Some(Ok(Bytes::from_static(b"first"))));
+        assert_eq!(parts.next().await, Some(Err(CutShort::StoodStill)));
+        assert_eq!(parts.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_is_waited_for_as_long_as_it_goes_on() {
+        let slow = stream::unfold(0u8, |n| async move {
+            tokio::time::sleep(BODY_PATIENCE - Duration::from_secs(1)).await;
+            (n < 5).then(|| (Ok::<_, std::io::Error>(Bytes::from(vec![n])), n + 1))
+        });
+        let came: Vec<_> = parts(Body::from_stream(slow)).collect().await;
+        assert_eq!(came, (0..5).map(|n| Ok(Bytes::from(vec![n]))).collect::<Vec<_>>());
+    }
+}

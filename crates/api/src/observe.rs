@@ -96,3 +96,40 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         (None, None) => "not a text",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_request_and_says_nothing_of_its_cause() {
+        let router = Router::new()
+            .route(
+                "/",
+                get(|| async {
+                    if true {
+                        panic!("the secret is 42")
+                    }
+                }),
+            )
+            .layer(axum::middleware::from_fn(observe));
+        let request = Request::builder().header("x-request-id", "ours").uri("/").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["code"], &body["request_id"]), (&"internal".into(), &"ours".into()));
+        assert!(!body.to_string().contains("42"), "{body}");
+    }
+
+    #[test]
+    fn an_invented_method_is_one_word_in_the_metrics() {
+        assert_eq!(known(&Method::PATCH), "PATCH");
+        assert_eq!(known(&Method::from_bytes(b"FROBNICATE").unwrap()), "other");
+    }
+}

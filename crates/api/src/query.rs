@@ -21,7 +21,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Asked, Problem> {
         match Query::<Vec<(String, String)>>::try_from_uri(&parts.uri) {
             Ok(Query(pairs)) => Ok(Asked(pairs)),
-            Err(error) => Err(Problem::new(Code::InvalidParameter, format!("the query cannot be read: {error}"))),
+            Err(error) => {
+                Err(Problem::new(Code::InvalidParameter, format!("the query cannot be read: {error}")))
+            }
         }
     }
 }

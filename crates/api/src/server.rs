@@ -2,7 +2,8 @@
 //!
 //! Always true:
 //! - Header names leave in title case, whatever a route called them: the C device SDK compares bytes.
-//! - Both listeners share one limit; a connection over it is not accepted until another one ends.
+//! - Both listeners share one limit; a connection over it is not served until another one ends, and the ones
+//!   after it wait in the kernel's queue.
 //! - Every connection's task is joined before [`Api::serve`] returns.
 //!
 //! Not here: what is answered (`router`).
@@ -158,22 +159,28 @@ async fn keep(door: Door, house: Arc<House>) {
                 log_panic(ended);
                 continue;
             }
-            accepted = accept(&door, &house) => accepted,
+            accepted = door.listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer, place)) => {
-                let (house, tls) = (Arc::clone(&house), door.tls.clone());
-                guests.spawn(async move {
-                    attend(stream, peer, tls, &house).await;
-                    drop(place);
-                });
-            }
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(address = %door.address, %error, "a connection could not be accepted");
                 // The usual reason is that the process is out of files; trying at once again would only spin.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        // Only now: a door that waits for somebody must not hold a place that another door could use.
+        let place = tokio::select! {
+            biased;
+            () = house.closing() => break,
+            place = Arc::clone(&house.places).acquire_owned() => place.expect("the semaphore is never closed"),
+        };
+        let (house, tls) = (Arc::clone(&house), door.tls.clone());
+        guests.spawn(async move {
+            attend(stream, peer, tls, &house).await;
+            drop(place);
+        });
     }
     drop(door);
     let all_out = async {
@@ -193,18 +200,9 @@ async fn keep(door: Door, house: Arc<House>) {
 /// Pause after a failed accept: long enough for files to be closed, short enough for nobody to notice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-type Place = tokio::sync::OwnedSemaphorePermit;
-
-/// The next connection, once there is a place for it. Cancel safe: a place that was taken is given back.
-async fn accept(door: &Door, house: &House) -> io::Result<(TcpStream, SocketAddr, Place)> {
-    let place = Arc::clone(&house.places).acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, peer) = door.listener.accept().await?;
-    Ok((stream, peer, place))
-}
-
 /// One connection from its first byte to its last.
 async fn attend(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, house: &House) {
-    metrics::gauge!("otaru_http_connections").increment(1);
+    let _counted = Counted::new();
     // A head must not wait for the acknowledgement of what was sent before it. Failing that, it is only slower.
     let _ = stream.set_nodelay(true);
     let stream = Guarded::new(stream, house.limits.write_patience);
@@ -224,7 +222,22 @@ async fn attend(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, h
             }
         }
     }
-    metrics::gauge!("otaru_http_connections").decrement(1);
+}
+
+/// A connection in the metrics, however it ends.
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        metrics::gauge!("otaru_http_connections").increment(1);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("otaru_http_connections").decrement(1);
+    }
 }
 
 /// Requests and answers, until the peer closes or the house does.

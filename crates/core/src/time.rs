@@ -38,3 +38,22 @@ impl ServiceTime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub i64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_can_be_added_and_found_again_and_never_wraps() {
+        let noon = ServiceTime(43_200_000);
+        let later = noon.after(Duration::from_secs(60));
+        assert_eq!(later, ServiceTime(43_260_000));
+        assert_eq!(noon.until(later), Duration::from_secs(60));
+        assert_eq!(later.until(noon), Duration::ZERO, "what has passed is not waited for");
+        assert_eq!(noon.after(Duration::MAX), ServiceTime(i64::MAX));
+        assert_eq!(
+            ServiceTime(i64::MIN).until(ServiceTime(i64::MAX)),
+            Duration::from_millis(i64::MAX.unsigned_abs())
+        );
+    }
+}

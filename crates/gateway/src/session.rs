@@ -424,3 +424,20 @@ pub(crate) async fn run<S: Stream>(mut conversation: Box<Conversation<S>>) {
 fn closing_for(error: MqttError) -> Closing {
     if error == MqttError::PacketTooLarge { Closing::TooLarge } else { Closing::Protocol(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpStream;
+
+    /// What a session holds while nothing happens, beside the engine's part, the task and the socket.
+    #[test]
+    fn an_idle_session_is_small() {
+        fn future_bytes<Fut>(_: impl FnOnce(Box<Conversation<TcpStream>>) -> Fut) -> usize {
+            size_of::<Fut>()
+        }
+        let bytes = size_of::<Conversation<TcpStream>>() + future_bytes(run::<TcpStream>);
+        println!("{} {}", size_of::<Conversation<TcpStream>>(), future_bytes(run::<TcpStream>));
+        assert!(bytes <= 3 * 1024, "{bytes} bytes");
+    }
+}

@@ -26,7 +26,10 @@ pub(crate) fn keep(dir: &Path, token: &str) -> anyhow::Result<PathBuf> {
         std::fs::File::open(dir)?.sync_all()
     };
     written().with_context(|| {
-        format!("cannot keep the admin token in {}; start again with OTARU_ADMIN_TOKEN set to one", path.display())
+        format!(
+            "cannot keep the admin token in {}; start again with OTARU_ADMIN_TOKEN set to one",
+            path.display()
+        )
     })?;
     Ok(path)
 }
@@ -35,7 +38,10 @@ pub(crate) fn keep(dir: &Path, token: &str) -> anyhow::Result<PathBuf> {
 pub(crate) fn read(dir: &Path) -> anyhow::Result<String> {
     let path = dir.join(FILE);
     let text = std::fs::read_to_string(&path).with_context(|| {
-        format!("cannot read {}; is this the data directory of a server that made its own token?", path.display())
+        format!(
+            "cannot read {}; is this the data directory of a server that made its own token?",
+            path.display()
+        )
     })?;
     Ok(text.trim().to_owned())
 }

@@ -237,7 +237,13 @@ impl RoleArg {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Where the server's HTTP side is.
-    #[arg(long, global = true, value_name = "URL", env = "OTARU_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "OTARU_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     pub(crate) url: String,
     /// An admin token.
     #[arg(long, global = true, value_name = "TOKEN", env = "OTARU_TOKEN", hide_env_values = true)]

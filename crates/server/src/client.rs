@@ -41,7 +41,8 @@ pub(crate) struct Refused {
 impl ApiClient {
     /// For the server at `url`. For https, `ca` is a PEM file of authorities to trust.
     pub(crate) fn new(url: &str, token: &str, ca: Option<&Path>) -> anyhow::Result<ApiClient> {
-        let not_a_url = || anyhow::anyhow!("{url:?} is no server; an address such as http://127.0.0.1:8080 is accepted");
+        let not_a_url =
+            || anyhow::anyhow!("{url:?} is no server; an address such as http://127.0.0.1:8080 is accepted");
         let uri: Uri = url.parse().map_err(|_| not_a_url())?;
         let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else { return Err(not_a_url()) };
         if !matches!(uri.path(), "" | "/") {
@@ -50,7 +51,9 @@ impl ApiClient {
         let (tls, default_port) = match uri.scheme_str() {
             Some("http") => (None, 80),
             Some("https") => {
-                let ca = ca.context("https needs --ca FILE: the certificate of the authority, or the server's own")?;
+                let ca = ca.context(
+                    "https needs --ca FILE: the certificate of the authority, or the server's own",
+                )?;
                 (Some(TlsTrust::Ca(ca.to_owned()).client_config()?), 443)
             }
             Some(_) | None => return Err(not_a_url()),
@@ -89,14 +92,19 @@ impl ApiClient {
         content_type: Option<HeaderValue>,
         body: Bytes,
     ) -> anyhow::Result<Value> {
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(&method, path, content_type, body)).await;
-        let (status, body) =
-            answer.with_context(|| format!("{} did not answer in {} s", self.authority, ANSWER_TIMEOUT.as_secs()))??;
-        let value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
+        let answer =
+            tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(&method, path, content_type, body)).await;
+        let (status, body) = answer.with_context(|| {
+            format!("{} did not answer in {} s", self.authority, ANSWER_TIMEOUT.as_secs())
+        })??;
+        let value =
+            if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };
         if status.is_success() {
             return Ok(value);
         }
-        let message = value["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
+        let message = value["message"]
+            .as_str()
+            .map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
         Err(Refused { method, path: path.to_owned(), status, message }.into())
     }
 

@@ -45,7 +45,10 @@ fn main() -> ExitCode {
 fn self_sign(out: &std::path::Path, names: &[String]) -> anyhow::Result<ExitCode> {
     let files = tls::self_sign(out, names)?;
     let (cert, key) = (files.cert.display(), files.key.display());
-    println!("certificate  {cert}  (for {}; give it to devices as the authority they trust)", names.join(", "));
+    println!(
+        "certificate  {cert}  (for {}; give it to devices as the authority they trust)",
+        names.join(", ")
+    );
     println!("private key  {key}  (readable by you only; keep it here)");
     println!();
     println!("Next:");

@@ -51,10 +51,13 @@ impl Platform {
         let blobs = BlobStore::open_directory(&config.data_dir).await?;
         let vault = Vault::open_or_create(&config.data_dir, config.secrets.master_key.as_deref())?;
 
-        let listen = |what, address| reserve(address).with_context(|| format!("cannot listen for {what} on {address}"));
+        let listen = |what, address| {
+            reserve(address).with_context(|| format!("cannot listen for {what} on {address}"))
+        };
         let http = config.http.map(|address| listen("HTTP", address)).transpose()?;
         let https = config.https.map(|address| listen("HTTPS", address)).transpose()?;
-        let public_url = config.public_url(http.as_ref().map(|r| r.address), https.as_ref().map(|r| r.address));
+        let public_url =
+            config.public_url(http.as_ref().map(|r| r.address), https.as_ref().map(|r| r.address));
 
         let mut settings = config.engine;
         settings.public_url = public_url.to_string();
@@ -139,7 +142,8 @@ impl Platform {
 fn recorder() -> anyhow::Result<PrometheusHandle> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).context("metrics are already recorded elsewhere in this process")?;
+    metrics::set_global_recorder(recorder)
+        .context("metrics are already recorded elsewhere in this process")?;
     metrics::gauge!("otaru_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }

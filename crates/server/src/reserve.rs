@@ -36,8 +36,9 @@ mod tests {
     #[tokio::test]
     async fn a_reserved_port_can_be_listened_on_and_is_given_to_nobody_else() {
         let reserved: Vec<Reserved> = (0..50).map(|_| reserve(([127, 0, 0, 1], 0).into()).unwrap()).collect();
-        let others: Vec<_> =
-            (0..50).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).collect();
+        let others: Vec<_> = (0..50)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+            .collect();
         for one in &reserved {
             assert!(!others.contains(&one.address));
             tokio::net::TcpListener::bind(one.address).await.unwrap();

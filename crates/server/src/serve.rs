@@ -72,7 +72,10 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn install() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the first signal. From then on a second one ends the process at once.

@@ -15,7 +15,8 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match &args.command {
             TokenCommand::Create { name, role } => {
-                let made = client.post("/api/v1/tokens", &json!({ "name": name, "role": role.name() })).await?;
+                let made =
+                    client.post("/api/v1/tokens", &json!({ "name": name, "role": role.name() })).await?;
                 print_made(&made, args.server.json);
             }
             TokenCommand::List => {

@@ -15,7 +15,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Id;
-use crate::body::Json;
+use crate::body::{Json, object};
 use crate::caller::{Change, Look, May};
 use crate::problem::{Code, Problem};
 use crate::query::{Asked, Listed};
@@ -37,14 +37,15 @@ pub(super) fn routes() -> Router<Shared> {
 struct NewCampaign {
     name: String,
     package_ids: Vec<String>,
+    #[serde(deserialize_with = "object")]
     devices: Devices,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     retry: AskedRetry,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     limits: AskedLimits,
     #[serde(default)]
     on_conflict: OnConflict,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     timers: AskedTimers,
     /// Whether it starts as soon as its first devices are prepared.
     #[serde(default)]

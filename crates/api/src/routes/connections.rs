@@ -42,7 +42,11 @@ impl From<RefusedConnection> for Refused {
     }
 }
 
-async fn list(State(engine): State<Engine>, _: May<Look>, asked: Asked) -> Result<Answer<Listed<Refused>>, Problem> {
+async fn list(
+    State(engine): State<Engine>,
+    _: May<Look>,
+    asked: Asked,
+) -> Result<Answer<Listed<Refused>>, Problem> {
     asked.only(&[])?;
     let refused = engine.refused_connections();
     Ok(Answer(Listed::whole(refused.into_iter().map(Refused::from).collect())))

@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
@@ -25,6 +25,7 @@ use otaru_engine::{Download, Engine};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
+use super::Id;
 use crate::caller::bearer;
 use crate::limits::DOWNLOAD_CHUNK_BYTES;
 use crate::problem::{Code, Problem};
@@ -40,7 +41,7 @@ pub(crate) fn routes() -> Router<Shared> {
 
 async fn download(
     State(engine): State<Engine>,
-    Path((deployment_id, _)): Path<(String, String)>,
+    Id(deployment_id): Id,
     method: Method,
     headers: HeaderMap,
     asked: Asked,
@@ -48,7 +49,9 @@ async fn download(
     let in_query = asked.all("access_token").next();
     let found = engine.download(&deployment_id, bearer(&headers).or(in_query)).await?;
     let etag = format!("\"{}\"", found.artifact_id);
-    let portion = portion(&headers, &etag, found.size_bytes)?;
+    // RFC 9110, 14.2: a range means something for GET only.
+    let portion =
+        if method == Method::GET { portion(&headers, &etag, found.size_bytes)? } else { Portion::Whole };
 
     let mut response = Response::new(Body::empty());
     let (status, length) = match &portion {
@@ -66,7 +69,7 @@ async fn download(
         let said = format!("bytes {}-{}/{}", range.start(), range.end(), found.size_bytes);
         head.insert(header::CONTENT_RANGE, HeaderValue::from_str(&said).expect("numbers are plain text"));
     }
-    if method != Method::HEAD {
+    if method == Method::GET {
         *response.body_mut() = body(found, portion.start(), length).await?;
     }
     Ok(response)

@@ -77,6 +77,10 @@ impl From<DeploymentExplanation> for ExplainedDeployment {
 }
 
 /// Also answers for a device that is not registered but tried to connect: then it says how to register it.
-async fn explain(State(engine): State<Engine>, _: May<Look>, Id(id): Id) -> Result<Answer<Explained>, Problem> {
+async fn explain(
+    State(engine): State<Engine>,
+    _: May<Look>,
+    Id(id): Id,
+) -> Result<Answer<Explained>, Problem> {
     Ok(Answer(engine.explain(&id).await?.into()))
 }

@@ -37,14 +37,15 @@ pub(crate) fn native() -> Router<Shared> {
         .merge(tokens::routes())
 }
 
-/// The one id in a path, as text. Whether it names anything is for the engine to say.
+/// The first id in a path, as text. Whether it names anything is for the engine to say.
 pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Id, Problem> {
-        let unreadable = |why: String| Problem::new(Code::InvalidPath, format!("the path cannot be read: {why}"));
+        let unreadable =
+            |why: String| Problem::new(Code::InvalidPath, format!("the path cannot be read: {why}"));
         let params = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|error| unreadable(error.body_text()))?;

@@ -63,7 +63,7 @@ async fn more_than_is_accepted_is_413() {
     let house = House::with(settings).await;
     let refused = house.operator().upload(&[], IMAGE).await;
     assert!(refused.refused(413, "too_large").contains("35"));
-    let parts = IMAGE.chunks(10).map(|part| Ok::<_, std::io::Error>(part));
+    let parts = IMAGE.chunks(10).map(Ok::<_, std::io::Error>);
     let undeclared = Body::from_stream(futures_util::stream::iter(parts));
     house.operator().upload(&[], undeclared).await.refused(413, "too_large");
 }
@@ -78,7 +78,8 @@ async fn an_empty_body_is_no_artifact() {
 async fn many_megabytes_in_parts_arrive_whole() {
     let house = House::open().await;
     let parts = (0..64u8).map(|n| Ok::<_, std::io::Error>(vec![n; 65_536]));
-    let made = house.operator().upload(&[], Body::from_stream(futures_util::stream::iter(parts))).await.ok(201);
+    let made =
+        house.operator().upload(&[], Body::from_stream(futures_util::stream::iter(parts))).await.ok(201);
     assert_eq!(made["size_bytes"], 64 * 65_536);
 }
 

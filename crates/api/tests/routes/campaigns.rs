@@ -7,7 +7,8 @@ use crate::house::{Gadget, House, IMAGE, campaign_when, take_id, take_moment, te
 async fn a_campaign_is_a_draft_until_it_is_started() {
     let house = House::open().await;
     let lamp = house.furnish().await;
-    let campaign = json!({"name": "lights", "package_ids": [lamp.package_id], "devices": {"ids": ["lamp_1"]}});
+    let campaign =
+        json!({"name": "lights", "package_ids": [lamp.package_id], "devices": {"ids": ["lamp_1"]}});
     let made = house.operator().post("/api/v1/campaigns", campaign).await.ok(201);
     let id = text(&made["campaign_id"]);
     let draft = campaign_when(house.viewer(), &id, |c| c["state"] == "draft").await;
@@ -104,8 +105,9 @@ async fn devices_are_chosen_in_exactly_one_way() {
         (json!({"ids": ["lamp_1"], "product_id": "lamp"}), "`devices` has 2 of"),
         (json!({"ids": [], "product_id": "lamp", "tags": {}}), "`devices` has 3 of"),
     ] {
-        let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"devices": devices})));
-        let message = refused.await.refused(400, "invalid_member");
+        let campaign = with(&lamp.package_id, &json!({"devices": devices}));
+        let message =
+            house.operator().post("/api/v1/campaigns", campaign).await.refused(400, "invalid_member");
         assert!(message.contains(given) && message.contains("exactly one is accepted"), "{message}");
     }
 }
@@ -117,9 +119,11 @@ async fn devices_may_be_chosen_by_product_or_tags() {
     house.operator().device("lamp", "2").await;
     house.operator().patch("/api/v1/devices/lamp_2", json!({"tags": {"site": "berlin"}})).await.ok(200);
     for (devices, total) in [(json!({"product_id": "lamp"}), 2), (json!({"tags": {"site": "berlin"}}), 1)] {
-        let made = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"devices": devices})));
-        let id = text(&made.await.ok(201)["campaign_id"]);
-        campaign_when(house.viewer(), &id, |c| c["state"] != "preparing" && c["counts"]["total"] == total).await;
+        let campaign = with(&lamp.package_id, &json!({"devices": devices}));
+        let made = house.operator().post("/api/v1/campaigns", campaign).await.ok(201);
+        let id = text(&made["campaign_id"]);
+        campaign_when(house.viewer(), &id, |c| c["state"] != "preparing" && c["counts"]["total"] == total)
+            .await;
     }
 }
 
@@ -130,6 +134,17 @@ async fn devices_that_do_not_exist_are_named() {
     let devices = json!({"devices": {"ids": ["lamp_1", "ghost"]}});
     let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &devices)).await;
     assert!(refused.refused(400, "unknown_devices").contains("ghost"));
+}
+
+#[tokio::test]
+async fn a_list_of_the_longest_ids_fits_and_a_longer_list_is_named() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let ids = |count: usize| json!({"devices": {"ids": (0..count).map(|n| format!("{n:0128}")).collect::<Vec<_>>()}});
+    let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &ids(30_000))).await;
+    assert!(refused.refused(400, "unknown_devices").contains("30000"));
+    let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &ids(30_001))).await;
+    assert!(refused.refused(400, "too_many_devices").contains("30001"));
 }
 
 #[tokio::test]
@@ -154,7 +169,8 @@ async fn packages_that_do_not_go_together_are_named() {
     for named in [&lamp.package_id, &other, "source versions must not overlap"] {
         assert!(message.contains(named), "{message}");
     }
-    let none = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"package_ids": []}))).await;
+    let none =
+        house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"package_ids": []}))).await;
     assert!(none.refused(400, "packages_do_not_fit").contains("`package_ids` is empty"));
     let ghost = json!({"package_ids": ["0123456789abcdef01234567"]});
     let refused = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &ghost)).await;
@@ -205,12 +221,20 @@ async fn they_are_listed_newest_first() {
     let house = House::open().await;
     let lamp = house.furnish().await;
     for name in ["one", "two", "three"] {
-        house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({"name": name}))).await.ok(201);
+        house
+            .operator()
+            .post("/api/v1/campaigns", with(&lamp.package_id, &json!({"name": name})))
+            .await
+            .ok(201);
     }
     let first = house.viewer().get("/api/v1/campaigns?limit=2").await.ok(200);
-    let rest = house.viewer().get(&format!("/api/v1/campaigns?limit=2&cursor={}", text(&first["next_cursor"])));
-    let rest = rest.await.ok(200);
-    let names: Vec<_> = [&first, &rest].iter().flat_map(|p| p["items"].as_array().unwrap()).map(|c| text(&c["name"])).collect();
+    let path = format!("/api/v1/campaigns?limit=2&cursor={}", text(&first["next_cursor"]));
+    let rest = house.viewer().get(&path).await.ok(200);
+    let names: Vec<_> = [&first, &rest]
+        .iter()
+        .flat_map(|p| p["items"].as_array().unwrap())
+        .map(|c| text(&c["name"]))
+        .collect();
     assert_eq!(names, ["three", "two", "one"]);
     assert_eq!(rest["next_cursor"], Value::Null);
 }

@@ -9,7 +9,9 @@ async fn a_deployment_says_where_it_is_and_why() {
     let mut gadget = Gadget::connect(&house, &lamp.device).await;
     let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
     gadget.told_when_running("v1").await;
-    gadget.report("upgrade_progress_report", json!({"result_code": 0, "progress": 40, "version": "v1"})).await;
+    gadget
+        .report("upgrade_progress_report", json!({"result_code": 0, "progress": 40, "version": "v1"}))
+        .await;
     let mut shown = only(&house, &id, "").await;
     for member in ["created_at", "updated_at"] {
         take_moment(&mut shown, member);
@@ -51,7 +53,8 @@ async fn lists_can_be_narrowed_by_state_and_outcome() {
     let id = house.operator().campaign(&lamp.package_id, &["lamp_1", "lamp_2"]).await;
     gadget.told_when_running("v1").await;
     gadget.runs("v2").await;
-    campaign_when(house.viewer(), &id, |c| c["counts"]["installed"] == 1 && c["counts"]["released"] == 1).await;
+    campaign_when(house.viewer(), &id, |c| c["counts"]["installed"] == 1 && c["counts"]["released"] == 1)
+        .await;
     for (query, wanted) in [
         ("", vec!["lamp_1", "lamp_2"]),
         ("?state=released", vec!["lamp_2"]),

@@ -33,7 +33,8 @@ async fn a_device_gets_an_id_from_product_and_node_and_a_secret_that_is_shown_on
 async fn id_and_secret_may_be_brought_along() {
     let house = House::open().await;
     house.operator().product("lamp").await;
-    let device = json!({"device_id": "own-id", "node_id": "1", "product_id": "lamp", "secret": "s3cr3t-s3cr3t"});
+    let device =
+        json!({"device_id": "own-id", "node_id": "1", "product_id": "lamp", "secret": "s3cr3t-s3cr3t"});
     let made = house.operator().post("/api/v1/devices", device).await.ok(201);
     assert_eq!(made["device_id"], "own-id");
     assert_eq!(made["secret"], "s3cr3t-s3cr3t");
@@ -172,7 +173,11 @@ async fn lists_can_be_narrowed() {
         ("?gateway_id=lamp_hub", vec!["lamp_2"]),
         ("?gateway_id=nobody", vec![]),
     ] {
-        assert_eq!(ids(&house.viewer().get(&format!("/api/v1/devices{query}")).await.ok(200)), wanted, "{query}");
+        assert_eq!(
+            ids(&house.viewer().get(&format!("/api/v1/devices{query}")).await.ok(200)),
+            wanted,
+            "{query}"
+        );
     }
     for query in ["?tag=site", "?gateway_id=with%20blank"] {
         house.viewer().get(&format!("/api/v1/devices{query}")).await.refused(400, "invalid_parameter");

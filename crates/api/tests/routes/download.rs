@@ -7,7 +7,7 @@ use axum::http::Method;
 use otaru_engine::Settings;
 use serde_json::json;
 
-use crate::house::{Answer, Furniture, Gadget, House, IMAGE, IMAGE_SHA256, Notice};
+use crate::house::{Answer, Furniture, Gadget, House, IMAGE, IMAGE_SHA256, Notice, Registered};
 
 #[tokio::test]
 async fn the_notice_leads_to_the_bytes() {
@@ -32,7 +32,11 @@ async fn the_notice_leads_to_the_bytes() {
 async fn what_sdks_ask_for_besides_is_ignored() {
     let told = Told::open().await;
     let answer = told
-        .get(&[("content-type", "application/json"), ("accept-encoding", "gzip, deflate"), ("if-none-match", "*")])
+        .get(&[
+            ("content-type", "application/json"),
+            ("accept-encoding", "gzip, deflate"),
+            ("if-none-match", "*"),
+        ])
         .await;
     assert_eq!((answer.status, &answer.body[..]), (200, IMAGE));
     assert!(answer.headers.get("content-encoding").is_none());
@@ -44,6 +48,27 @@ async fn head_has_the_same_head_and_no_body() {
     let get = told.get(&[]).await;
     let head = told.ask(Method::HEAD, &told.notice.path, &told.authorization(), &[]).await;
     assert_eq!((head.status, head.headers, head.body.len()), (200, get.headers, 0));
+}
+
+#[tokio::test]
+async fn a_range_means_nothing_to_head() {
+    let told = Told::open().await;
+    let head =
+        told.ask(Method::HEAD, &told.notice.path, &told.authorization(), &[("range", "bytes=0-1")]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, "36"));
+}
+
+#[tokio::test]
+async fn what_was_served_shows_at_the_deployment() {
+    let told = Told::open().await;
+    let path = format!("/api/v1/campaigns/{}/deployments", told.campaign_id);
+    told.ask(Method::HEAD, &told.notice.path, &told.authorization(), &[]).await;
+    let shown = told.house.viewer().get(&path).await.ok(200);
+    assert_eq!(shown["items"][0]["downloaded_bytes"], 0, "a head is no download");
+    told.get(&[("range", "bytes=0-9")]).await;
+    told.get(&[]).await;
+    let shown = told.house.viewer().get(&path).await.ok(200);
+    assert_eq!(shown["items"][0]["downloaded_bytes"], 46);
 }
 
 #[tokio::test]
@@ -114,7 +139,8 @@ async fn without_a_token_or_with_a_wrong_one_it_is_401() {
 
 #[tokio::test]
 async fn an_expired_token_is_403() {
-    let settings = Settings { token_life: Duration::ZERO, settle: Duration::from_millis(1), ..Settings::default() };
+    let settings =
+        Settings { token_life: Duration::ZERO, settle: Duration::from_millis(1), ..Settings::default() };
     let told = Told::with(House::with(settings).await).await;
     tiny(&told.get(&[]).await).refused(403, "download_token_expired");
 }
@@ -131,7 +157,8 @@ async fn once_the_device_is_done_it_is_403() {
 async fn an_unknown_download_is_404() {
     let told = Told::open().await;
     for id in ["nonsense", "000000000000000000000001", &"0".repeat(24)] {
-        let refused = told.ask(Method::GET, &format!("/download/{id}/lamp.bin"), &told.authorization(), &[]).await;
+        let refused =
+            told.ask(Method::GET, &format!("/download/{id}/lamp.bin"), &told.authorization(), &[]).await;
         tiny(&refused).refused(404, "not_found");
     }
 }
@@ -169,6 +196,7 @@ pub struct Told {
     pub notice: Notice,
     gadget: Gadget,
     package_id: String,
+    campaign_id: String,
 }
 
 impl Told {
@@ -178,17 +206,22 @@ impl Told {
 
     pub async fn with(house: House) -> Told {
         let Furniture { device, package_id } = house.furnish().await;
-        let mut gadget = Gadget::connect(&house, &device).await;
-        house.operator().campaign(&package_id, &["lamp_1"]).await;
+        Told::of(house, &device, package_id).await
+    }
+
+    /// Told to fetch this package.
+    pub async fn of(house: House, device: &Registered, package_id: String) -> Told {
+        let mut gadget = Gadget::connect(&house, device).await;
+        let campaign_id = house.operator().campaign(&package_id, &[&device.device_id]).await;
         let notice = gadget.told_when_running("v1").await;
-        Told { house, notice, gadget, package_id }
+        Told { house, notice, gadget, package_id, campaign_id }
     }
 
     fn authorization(&self) -> String {
         format!("Bearer {}", self.notice.token)
     }
 
-    async fn get(&self, headers: &[(&str, &str)]) -> Answer {
+    pub async fn get(&self, headers: &[(&str, &str)]) -> Answer {
         self.ask(Method::GET, &self.notice.path, &self.authorization(), headers).await
     }
 
@@ -211,6 +244,11 @@ impl House {
 /// One SDK keeps the body of an error as the package.
 #[track_caller]
 fn tiny(answer: &Answer) -> &Answer {
-    assert!(answer.body.len() < 200, "{} bytes: {}", answer.body.len(), String::from_utf8_lossy(&answer.body));
+    assert!(
+        answer.body.len() < 200,
+        "{} bytes: {}",
+        answer.body.len(),
+        String::from_utf8_lossy(&answer.body)
+    );
     answer
 }

@@ -21,7 +21,9 @@ fn the_page_explains_nothing_that_cannot_happen() {
 #[test]
 fn the_search_for_codes_finds_those_of_every_kind() {
     let found = produced();
-    for known in ["not_found", "wrong_state", "download_over", "digest_mismatch", "wrong_password", "role_too_low"] {
+    for known in
+        ["not_found", "wrong_state", "download_over", "digest_mismatch", "wrong_password", "role_too_low"]
+    {
         assert!(found.contains(known), "{known} in {found:?}");
     }
     for match_key in ["product", "gateway", "artifact"] {

@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, Method, Request, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use otaru_api::{Metrics, router};
-use otaru_engine::{ConnectRequest, Delivery, Engine, Role, Session, Settings, SystemClock, Uplink, UplinkReading};
+use otaru_engine::{
+    ConnectRequest, Delivery, Engine, Role, Session, Settings, SystemClock, Uplink, UplinkReading,
+};
 use otaru_proto::{Stamp, decode_uplink, device_password};
 use otaru_store::{BlobStore, Faults, Store, Vault};
 use serde_json::{Value, json};
@@ -187,7 +189,8 @@ impl Caller<'_> {
     }
 
     pub async fn device(&self, product_id: &str, node_id: &str) -> Registered {
-        let made = self.post("/api/v1/devices", json!({"product_id": product_id, "node_id": node_id})).await.ok(201);
+        let made =
+            self.post("/api/v1/devices", json!({"product_id": product_id, "node_id": node_id})).await.ok(201);
         Registered { device_id: text(&made["device_id"]), secret: text(&made["secret"]) }
     }
 
@@ -242,10 +245,11 @@ impl Gadget {
     pub async fn connect(house: &House, registered: &Registered) -> Gadget {
         let device_id = registered.device_id.clone();
         let stamp = Stamp::parse("2026112300").unwrap();
+        let password = device_password(registered.secret.as_bytes(), &stamp);
         let request = ConnectRequest {
             client_id: &format!("{device_id}_0_0_2026112300"),
             username: Some(&device_id),
-            password: Some(device_password(registered.secret.as_bytes(), &stamp).as_bytes()),
+            password: Some(password.as_bytes()),
             peer: "127.0.0.1:50000".parse().unwrap(),
             protocol: "MQTT 3.1.1",
         };
@@ -288,7 +292,8 @@ impl Gadget {
     async fn next<T>(&mut self, wanted: impl Fn(&Delivery) -> Option<T>) -> T {
         let search = async {
             loop {
-                let found = self.waiting.iter().enumerate().find_map(|(at, d)| wanted(d).map(|found| (at, found)));
+                let found =
+                    self.waiting.iter().enumerate().find_map(|(at, d)| wanted(d).map(|found| (at, found)));
                 if let Some((at, found)) = found {
                     if let Delivery::Say { line, .. } = self.waiting.remove(at) {
                         self.session.said(line);

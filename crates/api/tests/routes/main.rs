@@ -3,6 +3,8 @@
 //! One file per resource, named as in the path; `requests` has what holds for all of them, `sockets` what only
 //! shows on the wire. `house` is the machinery.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it is surprised")]
+
 mod artifacts;
 mod campaigns;
 mod connections;
@@ -13,6 +15,7 @@ mod errors_page;
 mod explain;
 mod health;
 mod house;
+mod metrics;
 mod packages;
 mod products;
 mod reports;

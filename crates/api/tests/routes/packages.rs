@@ -27,7 +27,8 @@ async fn everything_that_can_be_said_is_kept() {
     let said = json!({
         "kind": "software", "source_versions": ["v0", "v1"], "custom_info": "{\"a\":1}", "delivery": "signed_url",
     });
-    let made = house.operator().post("/api/v1/packages", changed(&lamp_package(&house).await, &said)).await.ok(201);
+    let made =
+        house.operator().post("/api/v1/packages", changed(&lamp_package(&house).await, &said)).await.ok(201);
     for (member, value) in said.as_object().unwrap() {
         assert_eq!(made[member], *value, "{member}");
     }

@@ -5,7 +5,11 @@ use crate::house::{House, take_id, take_moment};
 #[tokio::test]
 async fn a_product_is_made_and_read_back() {
     let house = House::open().await;
-    let mut made = house.operator().post("/api/v1/products", json!({"product_id": "lamp", "name": "Lamp"})).await.ok(201);
+    let mut made = house
+        .operator()
+        .post("/api/v1/products", json!({"product_id": "lamp", "name": "Lamp"}))
+        .await
+        .ok(201);
     assert_eq!(house.viewer().get("/api/v1/products/lamp").await.ok(200), made);
     take_moment(&mut made, "created_at");
     assert_eq!(made, json!({"product_id": "lamp", "name": "Lamp"}));
@@ -22,7 +26,8 @@ async fn without_an_id_it_gets_one() {
 async fn an_id_that_is_taken_is_a_conflict() {
     let house = House::open().await;
     house.operator().product("lamp").await;
-    let again = house.operator().post("/api/v1/products", json!({"product_id": "lamp", "name": "Other"})).await;
+    let again =
+        house.operator().post("/api/v1/products", json!({"product_id": "lamp", "name": "Other"})).await;
     assert!(again.refused(409, "exists_already").contains("lamp"));
 }
 
@@ -30,7 +35,8 @@ async fn an_id_that_is_taken_is_a_conflict() {
 async fn an_id_that_cannot_stand_in_a_device_id_is_refused() {
     let house = House::open().await;
     for bad in ["", "with blank", "sl/ash", &"x".repeat(300)] {
-        let refused = house.operator().post("/api/v1/products", json!({"product_id": bad, "name": "n"})).await;
+        let refused =
+            house.operator().post("/api/v1/products", json!({"product_id": bad, "name": "n"})).await;
         assert!(refused.refused(400, "invalid_id").contains("`product_id`"), "{bad:?}");
     }
 }

@@ -30,7 +30,9 @@ async fn a_report_during_a_campaign_names_it() {
     let mut gadget = Gadget::connect(&house, &lamp.device).await;
     let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
     gadget.told_when_running("v1").await;
-    gadget.report("upgrade_progress_report", json!({"result_code": 0, "progress": 10, "version": "v1"})).await;
+    gadget
+        .report("upgrade_progress_report", json!({"result_code": 0, "progress": 10, "version": "v1"}))
+        .await;
     let listed = house.viewer().get("/api/v1/devices/lamp_1/reports?limit=1").await.ok(200);
     assert_eq!(listed["items"][0]["campaign_id"], id);
 }
@@ -54,6 +56,7 @@ async fn a_bad_cursor_is_named() {
 
 fn versions(pages: &[&Value]) -> Vec<String> {
     let items = pages.iter().flat_map(|page| page["items"].as_array().unwrap());
-    let payloads = items.map(|item| serde_json::from_str::<Value>(item["payload"].as_str().unwrap()).unwrap());
+    let payloads =
+        items.map(|item| serde_json::from_str::<Value>(item["payload"].as_str().unwrap()).unwrap());
     payloads.map(|payload| text(&payload["services"][0]["paras"]["fw_version"])).collect()
 }

@@ -28,8 +28,8 @@ async fn the_scheme_may_be_in_any_case() {
     let made = house.admin().post("/api/v1/tokens", json!({"name": "ci", "role": "viewer"})).await.ok(201);
     for scheme in ["bearer", "BEARER", "Bearer "] {
         let value = format!("{scheme} {}", made["token"].as_str().unwrap());
-        let answer = house.stranger().send(Method::GET, "/api/v1/products", &[("authorization", &value)], Body::empty());
-        answer.await.ok(200);
+        let headers = [("authorization", value.as_str())];
+        house.stranger().send(Method::GET, "/api/v1/products", &headers, Body::empty()).await.ok(200);
     }
 }
 
@@ -110,7 +110,11 @@ async fn a_body_that_is_not_json_is_refused_with_the_place() {
         assert!(message.contains(hint), "{message}");
     }
     let not_text = Body::from(&b"{\"name\":\"\xff\"}"[..]);
-    house.operator().send(Method::POST, "/api/v1/products", &JSON, not_text).await.refused(400, "invalid_json");
+    house
+        .operator()
+        .send(Method::POST, "/api/v1/products", &JSON, not_text)
+        .await
+        .refused(400, "invalid_json");
 }
 
 #[tokio::test]
@@ -126,7 +130,8 @@ async fn a_wrong_type_is_named_with_its_path_and_value() {
     let house = House::open().await;
     for (body, hints) in [
         (json!({"name": 5}), ["`name`", "integer `5`"]),
-        (json!([]), ["the body", "name"]),
+        (json!(["lamp", "Lamp"]), ["the body", "expected a JSON object"]),
+        (json!("Lamp"), ["the body", "expected a JSON object"]),
         (json!({}), ["the body", "missing field `name`"]),
     ] {
         let message = house.operator().post("/api/v1/products", body).await.refused(400, "invalid_member");
@@ -134,16 +139,26 @@ async fn a_wrong_type_is_named_with_its_path_and_value() {
             assert!(message.contains(hint), "{hint} in {message}");
         }
     }
-    let campaign = json!({"name": "c", "package_ids": [], "devices": {"ids": ["a", 7]}});
-    let message = house.operator().post("/api/v1/campaigns", campaign).await.refused(400, "invalid_member");
-    assert!(message.contains("`devices.ids[1]`") && message.contains("integer `7`"), "{message}");
+    for (devices, hints) in [
+        (json!({"ids": ["a", 7]}), ["`devices.ids[1]`", "integer `7`"]),
+        (json!([["a"]]), ["`devices`", "expected a JSON object"]),
+        (json!({"tags": {"site": 7}}), ["`devices.tags.site`", "integer `7`"]),
+    ] {
+        let campaign = json!({"name": "c", "package_ids": [], "devices": devices});
+        let message =
+            house.operator().post("/api/v1/campaigns", campaign).await.refused(400, "invalid_member");
+        for hint in hints {
+            assert!(message.contains(hint), "{hint} in {message}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_whether_declared_or_not() {
     let house = House::open().await;
     let large = vec![b' '; otaru_api::limits::JSON_BODY_BYTES_MAX + 1];
-    let refused = house.operator().send(Method::POST, "/api/v1/products", &JSON, Body::from(large.clone())).await;
+    let refused =
+        house.operator().send(Method::POST, "/api/v1/products", &JSON, Body::from(large.clone())).await;
     assert!(refused.refused(413, "body_too_large").contains("4194304 bytes"));
     let parts: Vec<Result<_, std::io::Error>> = large.chunks(65_536).map(|part| Ok(part.to_vec())).collect();
     let undeclared = Body::from_stream(futures_util::stream::iter(parts));
@@ -214,4 +229,13 @@ async fn an_outage_of_the_store_is_503_with_a_time_to_try_again() {
     assert_eq!(refused.header("retry-after"), "5");
     house.faults.heal();
     house.operator().post("/api/v1/products", json!({"name": "Lamp"})).await.ok(201);
+}
+
+#[tokio::test]
+async fn a_json_body_that_breaks_off_is_refused() {
+    let house = House::open().await;
+    let parts = [Ok(&b"{\"name\":"[..]), Err(std::io::Error::other("gone"))];
+    let broken = Body::from_stream(futures_util::stream::iter(parts));
+    let refused = house.operator().send(Method::POST, "/api/v1/products", &JSON, broken).await;
+    refused.refused(400, "body_incomplete");
 }

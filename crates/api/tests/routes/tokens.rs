@@ -5,11 +5,13 @@ use crate::house::{House, take_id, take_moment, text};
 #[tokio::test]
 async fn a_token_is_shown_once_and_works() {
     let house = House::open().await;
-    let mut made = house.admin().post("/api/v1/tokens", json!({"name": "ci", "role": "viewer"})).await.ok(201);
+    let mut made =
+        house.admin().post("/api/v1/tokens", json!({"name": "ci", "role": "viewer"})).await.ok(201);
     let token = text(&made["token"]);
     house.with_token(&token).get("/api/v1/products").await.ok(200);
     let listed = house.admin().get("/api/v1/tokens").await.ok(200);
-    let ours = listed["items"].as_array().unwrap().iter().find(|t| t["token_id"] == made["token_id"]).unwrap();
+    let ours =
+        listed["items"].as_array().unwrap().iter().find(|t| t["token_id"] == made["token_id"]).unwrap();
     assert_eq!(ours.get("token"), None, "never again");
     assert!(!listed.to_string().contains(&token));
     take_moment(&mut made, "created_at");

@@ -175,3 +175,70 @@ impl Policy {
 fn notices_default() -> u32 {
     NOTICES_PER_ATTEMPT_MAX
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_published_platform() {
+        let policy = Policy::default().check().unwrap();
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(policy.timers.online(), 25 * hour);
+        assert_eq!(policy.timers.answer(), Duration::from_secs(180));
+        assert_eq!(policy.timers.result(), 24 * hour);
+        assert_eq!(policy.timers.confirm(), Duration::from_secs(600));
+        assert_eq!(policy.notices_max, 3);
+        assert_eq!(policy.retry, Retry { count: 0, interval_secs: 0 });
+        assert_eq!(policy.on_conflict, OnConflict::Hold);
+        assert_eq!(policy.slots.concurrency, None);
+    }
+
+    #[test]
+    fn what_is_outside_its_range_is_named_with_what_is_accepted() {
+        let retry =
+            |count, interval_secs| Policy { retry: Retry { count, interval_secs }, ..Policy::default() };
+        let at_once = |limit| Policy { slots: Slots { concurrency: Some(limit) }, ..Policy::default() };
+        let timers = |timers| Policy { timers, ..Policy::default() };
+        for accepted in [retry(0, 0), retry(5, 86_400), at_once(1)] {
+            assert_eq!(accepted.clone().check(), Ok(accepted));
+        }
+        let usual = Timers::default();
+        for (refused, words) in [
+            (retry(6, 0), "`retry.count` is 6; 0 to 5 is accepted"),
+            (retry(1, 86_401), "`retry.interval_secs` is 86401; 0 to 86400 is accepted"),
+            (
+                at_once(0),
+                "`limits.concurrency` is 0, so that no device could ever start; 1 or more is accepted, or leave it out",
+            ),
+            (
+                timers(Timers { online_ms: 0, ..usual }),
+                "`timers.online_ms` is 0; 1 or more milliseconds are accepted",
+            ),
+            (
+                timers(Timers { answer_ms: 0, ..usual }),
+                "`timers.answer_ms` is 0; 1 or more milliseconds are accepted",
+            ),
+            (
+                timers(Timers { result_ms: 0, ..usual }),
+                "`timers.result_ms` is 0; 1 or more milliseconds are accepted",
+            ),
+            (
+                timers(Timers { confirm_ms: 0, ..usual }),
+                "`timers.confirm_ms` is 0; 1 or more milliseconds are accepted",
+            ),
+        ] {
+            assert_eq!(refused.check().unwrap_err().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn the_stored_form_of_the_first_version_is_pinned() {
+        let stored = r#"{"version":1,"waves":[{"up_to_percent":100}],"slots":{"concurrency":null},"retry":{"count":0,"interval_secs":0},"on_conflict":"hold","timers":{"online_ms":90000000,"answer_ms":180000,"result_ms":86400000,"confirm_ms":600000},"notices_max":3}"#;
+        assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), stored);
+        let shortest = r#"{"version":1,"waves":[{"up_to_percent":100}]}"#;
+        assert_eq!(serde_json::from_str::<Policy>(shortest).unwrap(), Policy::default());
+    }
+}

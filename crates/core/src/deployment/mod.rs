@@ -16,6 +16,8 @@ mod properties;
 mod state;
 mod step;
 #[cfg(test)]
+mod stored_form;
+#[cfg(test)]
 mod stories;
 
 pub use explain::explain;

@@ -98,6 +98,17 @@ proptest! {
         });
     }
 
+    /// A device that is being asked need not be asked later, and it is asked in one session only.
+    #[test]
+    fn a_question_replaces_the_time_to_ask(history in histories()) {
+        history.replay(|moment| {
+            if let Some(underway) = moment.step.deployment.underway() {
+                assert!(underway.question.is_none() || underway.look_again.is_none());
+                assert!(underway.question.is_none_or(|question| underway.linked_in == Some(question.epoch)));
+            }
+        });
+    }
+
     /// From anywhere, waking at every due time and nothing else leads to an end in few steps, whether the device
     /// is there and silent or gone for ever.
     #[test]

@@ -104,7 +104,7 @@ pub struct Underway {
     /// The open question, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
-    /// When to ask the device, if it can be reached then.
+    /// When to ask the device, if it can be reached then. Never together with an open question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look_again: Option<ServiceTime>,
     /// The session in which it was last known to be linked; `None` since the link was lost.

@@ -381,8 +381,6 @@ fn tell_again(mut current: Deployment, mut underway: Underway, seen: &Circumstan
     }
     current.notices += 1;
     underway.told_in = epoch;
-    underway.linked_in = Some(epoch);
-    underway.look_again = None;
     say(to(current, State::Offered(underway)), Say::Notice(package))
 }
 
@@ -410,7 +408,7 @@ fn woken(current: Deployment, mut underway: Underway, seen: &Circumstances<'_>) 
         return match seen.reachable {
             // One last question, in case the only thing missing is the report.
             Some(epoch) if !underway.last_call => {
-                underway = asking(Underway { last_call: true, look_again: None, ..underway }, seen, epoch);
+                underway = asking(Underway { last_call: true, ..underway }, seen, epoch);
                 underway.until = seen.now.after(seen.policy.timers.answer());
                 say(with_underway(current, underway), Say::AskVersion)
             }
@@ -529,9 +527,9 @@ fn ask(seen: &Circumstances<'_>, epoch: Epoch, times: u8) -> Question {
     Question { epoch, until: seen.now.after(seen.policy.timers.answer()), times }
 }
 
-/// The device that was told is asked in this session.
+/// The device that was told is asked in this session, and so need not be looked at again for being asked.
 fn asking(underway: Underway, seen: &Circumstances<'_>, epoch: Epoch) -> Underway {
-    Underway { question: Some(ask(seen, epoch, 1)), linked_in: Some(epoch), ..underway }
+    Underway { question: Some(ask(seen, epoch, 1)), look_again: None, linked_in: Some(epoch), ..underway }
 }
 
 fn target<'a>(deployment: &Deployment, seen: &Circumstances<'a>) -> Option<&'a PackageFacts> {

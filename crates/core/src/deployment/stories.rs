@@ -176,6 +176,19 @@ fn a_device_back_in_a_new_session_is_asked_anew() {
 }
 
 #[test]
+fn a_new_session_that_nobody_heard_of_has_its_own_two_questions() {
+    story(&[
+        ("0:00", Opened, "released; wake at 25:00"),
+        ("0:00", Start(1), "asked; ask version; wake at 0:03"),
+        ("0:03", Woken, "asked; ask version; wake at 0:06"),
+        ("0:05", Appeared(2), "asked; wake at 0:06"),
+        ("0:06", Woken, "asked; ask version; wake at 0:09"),
+        ("0:09", Woken, "asked; ask version; wake at 0:12"),
+        ("0:12", Woken, "timed_out: no version answer"),
+    ]);
+}
+
+#[test]
 fn an_event_about_a_link_that_is_not_the_present_one_comes_too_late() {
     story(&[
         ("0:00", Opened, "released; wake at 25:00"),
@@ -389,6 +402,24 @@ fn row_6_without_a_link_the_question_waits_for_the_next_session() {
 }
 
 #[test]
+fn row_6_the_answer_to_its_question_is_no_verdict_once_the_device_has_said_more() {
+    told(&[
+        ("0:01", report(0, Some(100), None), "confirming: no version; ask version; wake at 0:04"),
+        ("0:02", done("v1"), "confirming: other version; wake at 0:12"),
+        ("0:03", runs("v1"), "confirming: other version; wake at 0:12"),
+    ]);
+}
+
+#[test]
+fn row_6_right_after_coming_back_it_is_asked_once_and_not_for_coming_back_too() {
+    told(&[
+        ("0:20", Back(2), "offered; wake at 0:20:05"),
+        ("0:20:01", report(0, Some(100), None), "confirming: no version; ask version; wake at 0:23:01"),
+        ("0:20:05", Woken, "confirming: no version; wake at 0:23:01"),
+    ]);
+}
+
+#[test]
 fn row_7_done_with_another_version_gets_the_time_of_an_installation_and_is_then_asked() {
     told(&[
         ("0:01", done("v1"), "confirming: other version; wake at 0:11"),
@@ -423,6 +454,25 @@ fn row_7_no_answer_leaves_it_to_the_24_hours() {
         ("0:14", Woken, "confirming: other version; wake at 24:00"),
         ("24:00", Woken, "confirming: other version; ask version; wake at 24:03"),
         ("24:01", runs("v1"), "version_mismatch: runs v1"),
+    ]);
+}
+
+#[test]
+fn row_7_said_again_after_an_unanswered_question_it_is_asked_once_more() {
+    told(&[
+        ("0:01", done("v1"), "confirming: other version; wake at 0:11"),
+        ("0:11", Woken, "confirming: other version; ask version; wake at 0:14"),
+        ("0:14", Woken, "confirming: other version; wake at 24:00"),
+        ("0:20", done("v1"), "confirming: other version; wake at 0:30"),
+    ]);
+}
+
+#[test]
+fn row_7_said_right_after_coming_back_it_still_gets_its_time() {
+    told(&[
+        ("0:20", Back(2), "offered; wake at 0:20:05"),
+        ("0:20:01", done("v1"), "confirming: other version; wake at 0:30:01"),
+        ("0:20:02", failed(3, "v2"), "confirming: claims latest; ask version; wake at 0:23:02"),
     ]);
 }
 
@@ -483,6 +533,18 @@ fn row_8_code_3_stays_its_last_word_if_it_never_comes_back() {
         ("0:30", Back(2), "confirming: claims latest; wake at 0:30:05"),
         ("0:30:05", Woken, "confirming: claims latest; ask version; wake at 0:33:05"),
         ("0:33:05", Woken, "failed: code 3"),
+    ]);
+}
+
+#[test]
+fn row_8_said_again_with_no_question_open_it_is_asked_at_once() {
+    told(&[
+        ("0:01", failed(3, "v2"), "confirming: claims latest; ask version; wake at 0:04"),
+        ("0:02", Lost, "confirming: claims latest; wake at 24:00"),
+        ("0:10", Appeared(2), "confirming: claims latest; wake at 24:00"),
+        ("0:10", failed(3, "v2"), "confirming: claims latest; ask version; wake at 0:13"),
+        ("0:10:01", Back(2), "confirming: claims latest; wake at 0:13"),
+        ("0:11", runs("v2"), "installed"),
     ]);
 }
 
@@ -560,12 +622,23 @@ fn not_told_twice_in_the_new_session_either() {
 #[test]
 fn a_device_is_not_probed_for_being_reported_as_connected_again() {
     told(&[
+        ("0:01", Back(1), "offered; wake at 24:00"),
         ("0:20", Back(2), "offered; wake at 0:20:05"),
         ("0:20:03", Back(2), "offered; wake at 0:20:05"),
         ("0:20:05", Woken, "offered; ask version; wake at 0:23:05"),
         ("0:20:30", Downloads, "offered; wake at 0:23:05"),
         ("0:21", runs("v1"), "offered; wake at 0:21:30"),
         ("0:21:10", Back(2), "offered; wake at 0:21:30"),
+    ]);
+}
+
+#[test]
+fn a_device_that_was_asked_before_its_connection_was_known_is_not_asked_again_for_it() {
+    told(&[
+        ("0:01", done("v1"), "confirming: other version; wake at 0:11"),
+        ("0:05", Appeared(2), "confirming: other version; wake at 0:11"),
+        ("0:11", Woken, "confirming: other version; ask version; wake at 0:14"),
+        ("0:11:01", Back(2), "confirming: other version; wake at 0:14"),
     ]);
 }
 
@@ -582,10 +655,11 @@ fn not_told_again_without_an_answer() {
 #[test]
 fn not_told_again_for_a_version_that_was_not_asked_for() {
     // Its greeting right after connecting; it may be about to reboot.
-    told(&[
+    let end = told(&[
         ("0:20", Back(2), "offered; wake at 0:20:05"),
-        ("0:20:01", runs("v1"), "offered; wake at 0:20:05"),
+        ("0:20:01", runs("v0"), "offered; wake at 0:20:05"),
     ]);
+    assert_eq!(end.reported_version.as_deref(), Some("v0"), "but it is shown");
 }
 
 #[test]
@@ -597,6 +671,26 @@ fn not_told_again_for_an_answer_to_a_question_of_an_earlier_session() {
         ("0:21:01", runs("v1"), "offered; wake at 0:21:05"),
         ("0:21:05", Woken, "offered; ask version; wake at 0:24:05"),
         ("0:22", runs("v1"), "offered; send notice v2; wake at 24:00"),
+    ]);
+}
+
+#[test]
+fn not_told_again_for_an_answer_that_another_session_gives() {
+    told(&[
+        ("0:20", Back(2), "offered; wake at 0:20:05"),
+        ("0:20:05", Woken, "offered; ask version; wake at 0:23:05"),
+        ("0:20:30", Appeared(3), "offered; wake at 0:23:05"),
+        ("0:20:31", runs("v1"), "offered; wake at 0:23:05"),
+    ]);
+}
+
+#[test]
+fn told_again_a_minute_after_the_last_download() {
+    told(&[
+        ("0:20", Downloads, "offered; wake at 24:00"),
+        ("0:20", Back(2), "offered; wake at 0:20:05"),
+        ("0:20:05", Woken, "offered; ask version; wake at 0:23:05"),
+        ("0:21", runs("v1"), "offered; send notice v2; wake at 24:00"),
     ]);
 }
 
@@ -809,7 +903,8 @@ fn a_late_report_while_waiting_for_the_next_attempt_completes_it() {
         ("24:00", Woken, "waiting: no result; wake at 24:30"),
     ]);
     for late in [done("v2"), report(0, None, Some("v2")), runs("v2"), runs_both("v2")] {
-        assert_eq!(campaign().shows(&waiting, late), "installed");
+        assert_eq!(campaign().shows(&waiting, late.clone()), "installed");
+        assert_eq!(campaign().after(&waiting, late).reported_version.as_deref(), Some("v2"));
     }
     for no_proof in [
         done("v1"),
@@ -1018,6 +1113,8 @@ enum Happening {
     Start(i64),
     /// The device is online in this session.
     Back(i64),
+    /// The device is online in this session and no event says so.
+    Appeared(i64),
     /// The link is lost.
     Lost,
     /// The link is lost and no event says so.
@@ -1204,7 +1301,7 @@ impl Machine<'_> {
 
     fn happens(&mut self, happening: Happening) -> String {
         match happening {
-            Start(epoch) | Back(epoch) => self.reachable = Some(Epoch(epoch)),
+            Start(epoch) | Back(epoch) | Appeared(epoch) => self.reachable = Some(Epoch(epoch)),
             Lost | Vanished => self.reachable = None,
             Downloads => self.last_download = Some(self.now),
             Paused => self.open = false,
@@ -1224,7 +1321,7 @@ impl Machine<'_> {
             Superseded => Event::Superseded,
             Conflicted => Event::Conflicted,
             Removed => Event::Removed,
-            Vanished | Downloads | Paused | Resumed => return self.shown(None),
+            Appeared(_) | Vanished | Downloads | Paused | Resumed => return self.shown(None),
         };
         let seen = Circumstances {
             now: self.now,

@@ -80,10 +80,16 @@ impl Checker {
         let (mqtt, http) = (self.plain("mqtt", allow_plaintext), self.plain("http", allow_plaintext));
         let (mqtts, https) = (self.address("mqtts"), self.address("https"));
         if mqtt.is_none() && mqtts.is_none() {
-            self.wrong("mqtt", "mqtt and mqtts are both off, so that no device can connect; give one an address");
+            self.wrong(
+                "mqtt",
+                "mqtt and mqtts are both off, so that no device can connect; give one an address",
+            );
         }
         if http.is_none() && https.is_none() {
-            self.wrong("http", "http and https are both off, so that nobody can download; give one an address");
+            self.wrong(
+                "http",
+                "http and https are both off, so that nobody can download; give one an address",
+            );
         }
         let tls = self.tls(mqtts.is_some() || https.is_some());
         let public_url = self.public_url(http, https);
@@ -151,7 +157,8 @@ impl Checker {
                 .and_then(NonZeroU16::new)
                 .unwrap_or(defaults.uplinks_in_flight_max),
             connections_max: self.count("limits.mqtt_connections", 1, u32::MAX) as usize,
-            connections_per_address_max: self.count("limits.mqtt_connections_per_address", 1, u32::MAX) as usize,
+            connections_per_address_max: self.count("limits.mqtt_connections_per_address", 1, u32::MAX)
+                as usize,
             keep_alive: self.choice("limits.keep_alive", &keep_alive),
             silence_at_work_max: self.duration("limits.silence_at_work"),
             ..defaults
@@ -218,7 +225,8 @@ impl Checker {
 
     fn public_url(&mut self, http: Option<SocketAddr>, https: Option<SocketAddr>) -> Option<PublicUrl> {
         let Some(text) = self.given("public_url") else {
-            let is_wildcard = |listener: Option<SocketAddr>| listener.is_some_and(|at| at.ip().is_unspecified());
+            let is_wildcard =
+                |listener: Option<SocketAddr>| listener.is_some_and(|at| at.ip().is_unspecified());
             if is_wildcard(http) || is_wildcard(https) {
                 let listener = if is_wildcard(https) { "https" } else { "http" };
                 self.wrong(
@@ -236,7 +244,9 @@ impl Checker {
             Err(why) => {
                 self.wrong(
                     "public_url",
-                    &format!("{why}; scheme, host and port are accepted, for example https://ota.example.com:8443"),
+                    &format!(
+                        "{why}; scheme, host and port are accepted, for example https://ota.example.com:8443"
+                    ),
                 );
                 None
             }
@@ -278,7 +288,10 @@ impl Checker {
             Some(SignWindow { back_hours, ahead_hours })
         });
         if parts.is_none() {
-            self.wrong("limits.sign_window", "\"off\" or hours behind and ahead such as \"1,26\" are accepted");
+            self.wrong(
+                "limits.sign_window",
+                "\"off\" or hours behind and ahead such as \"1,26\" are accepted",
+            );
         }
         parts
     }
@@ -417,7 +430,8 @@ mod tests {
         let config = checked(&[]);
         let [engine, engine_default] = [&config.engine, &Settings::default()].map(|s| format!("{s:#?}"));
         assert_eq!(engine, engine_default);
-        let [gateway, gateway_default] = [&config.gateway, &GatewayLimits::default()].map(|l| format!("{l:#?}"));
+        let [gateway, gateway_default] =
+            [&config.gateway, &GatewayLimits::default()].map(|l| format!("{l:#?}"));
         assert_eq!(gateway, gateway_default);
         let [api, api_default] = [&config.api, &otaru_api::Limits::default()].map(|l| format!("{l:#?}"));
         assert_eq!(api, api_default);
@@ -455,7 +469,11 @@ mod tests {
     fn a_flag_outranks_the_environment_and_that_outranks_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("otaru.toml");
-        std::fs::write(&file, "http = \"127.0.0.1:1\"\nmqtt = \"127.0.0.1:2\"\n[timers]\nanswer = \"1s\"\nonline = \"2s\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "http = \"127.0.0.1:1\"\nmqtt = \"127.0.0.1:2\"\n[timers]\nanswer = \"1s\"\nonline = \"2s\"\n",
+        )
+        .unwrap();
         let mut raw = Raw::new();
         raw.add_file(&file);
         let variable = |name: &str, text: &str| (name.to_owned(), text.to_owned());
@@ -484,7 +502,11 @@ mod tests {
     fn every_mistake_is_reported_at_once_with_where_it_was_made() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("otaru.toml");
-        std::fs::write(&file, "htp = \"127.0.0.1:1\"\n[timers]\nonline = \"25\"\n[limits]\nuplink_burst = [1]\n").unwrap();
+        std::fs::write(
+            &file,
+            "htp = \"127.0.0.1:1\"\n[timers]\nonline = \"25\"\n[limits]\nuplink_burst = [1]\n",
+        )
+        .unwrap();
         let mut raw = Raw::new();
         raw.add_file(&file);
         raw.add_environment([("OTARU_TIMER_ANSWER".to_owned(), "1s".to_owned())].into_iter());
@@ -528,13 +550,18 @@ mod tests {
         let everywhere = ["http=0.0.0.0:8080", "allow_plaintext=true"];
         let refused = mistakes(with(&everywhere));
         assert_eq!(refused.len(), 1, "{refused:?}");
-        assert!(refused[0].starts_with("public_url: is needed because http listens on all addresses"), "{refused:?}");
+        assert!(
+            refused[0].starts_with("public_url: is needed because http listens on all addresses"),
+            "{refused:?}"
+        );
 
         let told = |url: &str| with(&[everywhere[0], everywhere[1], &format!("public_url={url}")]);
         let refused = mistakes(told("https://ota.example.com"));
         assert!(refused[0].contains("it has no port, which C devices need"), "{refused:?}");
         let long = format!("https://{}.example.com:8443", "x".repeat(40));
-        let Ok(config) = check(told(&long), Secrets::default()) else { panic!("a long host is only warned of") };
+        let Ok(config) = check(told(&long), Secrets::default()) else {
+            panic!("a long host is only warned of")
+        };
         assert_eq!(config.warnings.len(), 1);
         assert!(config.warnings[0].contains("52 characters"), "{:?}", config.warnings);
     }

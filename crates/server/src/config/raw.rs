@@ -123,7 +123,8 @@ impl Raw {
 
     /// Adds the flag of a key. `name` is the key.
     pub(crate) fn add_flag(&mut self, name: &'static str, text: String) {
-        let flag = keys::named(name).and_then(|key| key.flag).expect("called for keys with a flag of their own");
+        let flag =
+            keys::named(name).and_then(|key| key.flag).expect("called for keys with a flag of their own");
         self.add(name, text, Origin::Flag(flag));
     }
 

@@ -62,7 +62,10 @@ mod tests {
     fn scheme_host_and_port_are_all_there_is() {
         let taken = |text: &str| PublicUrl::parse(text).map(|url| (url.to_string(), url.host().to_owned()));
         let good = |url: &str, host: &str| Ok((url.to_owned(), host.to_owned()));
-        assert_eq!(taken("https://ota.example.com:8443/"), good("https://ota.example.com:8443", "ota.example.com"));
+        assert_eq!(
+            taken("https://ota.example.com:8443/"),
+            good("https://ota.example.com:8443", "ota.example.com")
+        );
         assert_eq!(taken("http://10.0.0.1:8080"), good("http://10.0.0.1:8080", "10.0.0.1"));
         assert_eq!(taken("http://[::1]:8080"), good("http://[::1]:8080", "[::1]"));
 

@@ -5,9 +5,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(super) const DURATION: &str = "a duration such as \"25h\", \"3min\", \"90s\", \"200ms\" or \"1h30min\" is accepted";
-pub(super) const SIZE: &str = "a number of bytes or a size such as \"64KiB\", \"256MiB\" or \"1GiB\" is accepted";
-pub(super) const ADDRESS: &str = "an address with port such as \"127.0.0.1:8080\" or \"[::1]:8080\", or \"off\", is accepted";
+pub(super) const DURATION: &str =
+    "a duration such as \"25h\", \"3min\", \"90s\", \"200ms\" or \"1h30min\" is accepted";
+pub(super) const SIZE: &str =
+    "a number of bytes or a size such as \"64KiB\", \"256MiB\" or \"1GiB\" is accepted";
+pub(super) const ADDRESS: &str =
+    "an address with port such as \"127.0.0.1:8080\" or \"[::1]:8080\", or \"off\", is accepted";
 
 /// Longest duration: a century. Beyond it the sum with a clock could overflow.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -79,7 +82,9 @@ mod tests {
         assert_eq!(millis("1h30min"), Some(5_400_000));
         assert_eq!(millis("0s"), Some(0));
         assert_eq!(millis("2d"), Some(172_800_000));
-        for wrong in ["", "25", "h", "25 h", "3m", "-1s", "1.5h", "25H", "99999999999999999999h", "200000d", "1h!"] {
+        for wrong in
+            ["", "25", "h", "25 h", "3m", "-1s", "1.5h", "25H", "99999999999999999999h", "200000d", "1h!"]
+        {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
     }

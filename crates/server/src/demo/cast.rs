@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn most_of_the_usual_cast_does_well_and_one_lies() {
         let cast = Cast::draw(200, 1).unwrap();
-        let count = |ending| cast.players.iter().filter(|player| player.device.script.ending() == ending).count();
+        let count =
+            |ending| cast.players.iter().filter(|player| player.device.script.ending() == ending).count();
         assert_eq!(count(Ending::VersionMismatch), 1);
         assert!(count(Ending::Installed) > 150);
     }

@@ -81,7 +81,9 @@ impl View {
         if !std::io::stderr().is_terminal() {
             return View::Lines { said_at: None, said: String::new() };
         }
-        let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = |template| {
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+        };
         let (all, devices) = (MultiProgress::new(), u64::from(devices));
         let total = all.add(ProgressBar::new(devices));
         total.set_style(style("{elapsed_precise} [{wide_bar:.green}] {pos}/{len} finished, {msg}"));
@@ -141,7 +143,9 @@ impl View {
 pub(super) fn breakdown(deployments: &[Shown], took: Duration, tallies: &TalliesNow) {
     println!();
     println!("The campaign ended after {:.0} s. {} devices:", took.as_secs_f64(), deployments.len());
-    for (name, of_outcome) in grouped(deployments, |shown| shown.outcome.clone().unwrap_or_else(|| shown.state.clone())) {
+    for (name, of_outcome) in
+        grouped(deployments, |shown| shown.outcome.clone().unwrap_or_else(|| shown.state.clone()))
+    {
         println!("  {:>6}  {name}", of_outcome.len());
         match name.as_str() {
             "installed" => {}
@@ -200,7 +204,11 @@ pub(super) fn verdict(verdict: &Verdict) {
         println!("Every one of the {} devices ended as its script says.", verdict.devices);
         return;
     }
-    println!("{} of {} devices ended otherwise than their scripts say:", verdict.differences.len(), verdict.devices);
+    println!(
+        "{} of {} devices ended otherwise than their scripts say:",
+        verdict.differences.len(),
+        verdict.devices
+    );
     for difference in &verdict.differences {
         println!("  {difference}");
     }
@@ -222,6 +230,9 @@ pub(super) fn tour(listening: &Listening, token: &str, campaign_id: &str, device
         &format!("/api/v1/campaigns/{campaign_id}/deployments?outcome=failed"),
     );
     curl("why one device is where it is", &format!("/api/v1/devices/{device}/explain"));
-    curl("what that device said, word for word, and how it was read", &format!("/api/v1/devices/{device}/reports"));
+    curl(
+        "what that device said, word for word, and how it was read",
+        &format!("/api/v1/devices/{device}/reports"),
+    );
     curl("metrics for Prometheus", "/metrics");
 }

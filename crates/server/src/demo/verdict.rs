@@ -16,14 +16,16 @@ pub(super) struct Verdict {
 
 /// Holds what the platform says against what the scripts say.
 pub(super) fn compare(cast: &Cast, deployments: &[Shown]) -> Verdict {
-    let mut found: BTreeMap<&str, &Shown> = deployments.iter().map(|shown| (shown.device_id.as_str(), shown)).collect();
+    let mut found: BTreeMap<&str, &Shown> =
+        deployments.iter().map(|shown| (shown.device_id.as_str(), shown)).collect();
     let mut differences = Vec::new();
     for player in &cast.players {
         let (device, script) = (player.device.device_id.as_str(), &player.device.script);
         let ending = script.ending();
         let expected = wording(ending.outcome(), ending.result_code());
         let Some(shown) = found.remove(device) else {
-            differences.push(format!("{device} {script}: expected {expected}, but the campaign does not have it"));
+            differences
+                .push(format!("{device} {script}: expected {expected}, but the campaign does not have it"));
             continue;
         };
         let outcome = shown.outcome.as_deref().unwrap_or(&shown.state);
@@ -31,10 +33,12 @@ pub(super) fn compare(cast: &Cast, deployments: &[Shown]) -> Verdict {
         let code = shown.result_code.filter(|_| ending.result_code().is_some());
         if outcome != ending.outcome() || code != ending.result_code() {
             let got = wording(outcome, code);
-            differences.push(format!("{device} {script}: expected {expected}, got {got} ({})", shown.explanation));
+            differences
+                .push(format!("{device} {script}: expected {expected}, got {got} ({})", shown.explanation));
         }
     }
-    differences.extend(found.keys().map(|device| format!("{device} is in the campaign and was never registered")));
+    differences
+        .extend(found.keys().map(|device| format!("{device} is in the campaign and was never registered")));
     let failed = deployments.iter().find(|shown| shown.outcome.as_deref() == Some("failed"));
     let example = failed.or(deployments.first()).map_or_else(String::new, |shown| shown.device_id.clone());
     Verdict { devices: cast.players.len(), differences, example }
@@ -76,7 +80,8 @@ mod tests {
     fn every_untruth_is_found_and_named() {
         let cast = Cast::draw(60, 3).unwrap();
         let mut told = truth(&cast);
-        let liar = told.iter().position(|shown| shown.outcome.as_deref() == Some("version_mismatch")).unwrap();
+        let liar =
+            told.iter().position(|shown| shown.outcome.as_deref() == Some("version_mismatch")).unwrap();
         told[liar].outcome = Some("installed".into());
         let failed = told.iter().position(|shown| shown.result_code == Some(7)).unwrap();
         told[failed].result_code = Some(1);

@@ -124,7 +124,8 @@ impl Tables {
         if let Some(key) = changes.ended.iter().find(|key| !self.campaigns.contains_key(key)) {
             return broken(format!("there is no campaign with key {}", key.0));
         }
-        if !self.has_project() && !(changes.audit.is_empty() && changes.quarantined.is_empty()) {
+        let notes_nothing = changes.audit.is_empty() && changes.quarantined.is_empty();
+        if !self.has_project() && !notes_nothing {
             return broken("the store was not booted: there is no project".to_owned());
         }
         Ok(())

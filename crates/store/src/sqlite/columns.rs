@@ -70,10 +70,10 @@ impl Columns for Row<'_> {
         DeviceId::parse(text).map_err(|problem| unreadable(self, at, &problem))
     }
     fn device_id_or_none(&self, at: usize) -> rusqlite::Result<Option<DeviceId>> {
-        match self.get_ref(at)? {
-            rusqlite::types::ValueRef::Null => Ok(None),
-            _ => self.device_id(at).map(Some),
+        if self.get_ref(at)? == rusqlite::types::ValueRef::Null {
+            return Ok(None);
         }
+        self.device_id(at).map(Some)
     }
     fn label(&self, at: usize) -> rusqlite::Result<Label> {
         let name = self.get_ref(at)?.as_str()?;

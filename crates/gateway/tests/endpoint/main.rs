@@ -1,0 +1,13 @@
+//! The endpoint over real sockets, in front of a real engine: what devices can count on, and what nobody can do
+//! to them.
+
+mod acknowledgements;
+mod connecting;
+mod downlinks;
+mod foreign_client;
+mod hostile;
+mod limits;
+mod link;
+mod platform;
+mod secured;
+mod silence;

@@ -1,0 +1,10 @@
+//! The binary as operators meet it: started, asked, stopped, killed.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod config;
+mod demo;
+mod running;
+mod serve;
+mod tls;
+mod token;

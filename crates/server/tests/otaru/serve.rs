@@ -1,0 +1,151 @@
+//! `otaru serve` from the first start to the last.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use otaru_fleet::{Crowd, DeviceConfig, Downloader, Endpoint, Pace, Script, Site};
+use otaru_proto::{DeviceId, Version};
+use serde_json::json;
+
+use crate::running::{PATIENCE, Server, TOKEN, ask, plain, serve, text};
+
+#[test]
+fn one_line_says_that_it_is_ready_and_where() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let (mqtt, http) = (server.address("mqtt"), server.address("http"));
+    assert_eq!(server.ready, format!("otaru ready mqtt={mqtt} http={http}"));
+    assert!(mqtt.port() != 0 && http.port() != 0 && mqtt != http);
+    server.signal("TERM");
+    assert_eq!(server.wait(), (Some(0), String::new()), "and that is all there is on stdout");
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_admin_token_that_only_its_owner_can_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::spawn(serve(&data, &[]));
+    let file = data.join("admin.token");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(server.stderr().contains(file.to_str().unwrap()), "{}", server.stderr());
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert!(!server.stderr().contains(token.trim()), "the token itself is not shown");
+    let (status, _) = ask(&server.http(), token.trim(), "GET", "/api/v1/tokens", None).await;
+    assert_eq!(status, 200);
+    server.signal("INT");
+    assert_eq!(server.wait().0, Some(0));
+
+    // The second start keeps it.
+    let server = Server::spawn(serve(&data, &[]));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), token);
+    assert!(!server.stderr().contains("made an admin token"), "{}", server.stderr());
+    let (status, _) = ask(&server.http(), token.trim(), "GET", "/api/v1/tokens", None).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn an_admin_token_from_the_environment_is_the_admin_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let (status, _) = ask(&server.http(), TOKEN, "GET", "/api/v1/tokens", None).await;
+    assert_eq!(status, 200);
+    let (status, problem) = ask(&server.http(), "some-other-token", "GET", "/api/v1/tokens", None).await;
+    assert_eq!(status, 401, "{problem}");
+    assert!(!dir.path().join("admin.token").exists());
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = Server::start(dir.path(), &[]);
+    let ended = serve(dir.path(), &[]).output().unwrap();
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert!(said.contains("in use by another otaru"), "{said}");
+    assert!(said.contains(dir.path().to_str().unwrap()), "{said}");
+    assert_eq!(text(&ended.stdout), "");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (flag, other) in [("--http", "--mqtt"), ("--mqtt", "--http")] {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().to_str().unwrap();
+        let ended = crate::running::run(&["serve", "--data-dir", data, flag, &address, other, "127.0.0.1:0"]);
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(text(&ended.stderr).contains(&address), "{}", text(&ended.stderr));
+    }
+}
+
+#[tokio::test]
+async fn health_and_metrics_need_no_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(ask(&server.http(), "", "GET", path, None).await.0, 200, "{path}");
+    }
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["--log-format", "json"]);
+    let log = server.stderr();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let serving = lines.iter().find(|line| line["message"] == "serving").unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(serving["public_url"], format!("http://{}", server.address("http")));
+}
+
+/// Registers one device and switches it on.
+async fn one_device(server: &Server, mqtt: Endpoint) -> Crowd {
+    let http = server.http();
+    let product = json!({ "product_id": "lamp", "name": "Lamp" });
+    assert_eq!(ask(&http, TOKEN, "POST", "/api/v1/products", Some(product)).await.0, 201);
+    let device = json!({ "product_id": "lamp", "node_id": "1", "secret": "s3cret-s3cret" });
+    let (status, device) = ask(&http, TOKEN, "POST", "/api/v1/devices", Some(device)).await;
+    assert_eq!((status, &device["device_id"]), (201, &json!("lamp_1")), "{device}");
+    let mut crowd = Crowd::at(Site::new(mqtt, Downloader::default(), 0));
+    crowd.add(DeviceConfig {
+        device_id: DeviceId::parse("lamp_1").unwrap(),
+        secret: "s3cret-s3cret".into(),
+        firmware: Version::parse_target("1.4.0").unwrap(),
+        software: None,
+        script: Script::Succeeds { reboots: false },
+        pace: Pace::default(),
+        subscribes: false,
+        seed: 1,
+    });
+    let acknowledged = async {
+        while crowd.tallies().reports.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, acknowledged).await;
+    assert!(waited.is_ok(), "no acknowledgement: {:?}\n{}", crowd.tallies().now(), server.stderr());
+    crowd
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let _crowd = one_device(&server, plain(server.address("mqtt"))).await;
+    server.signal("KILL");
+    assert_eq!(server.wait().0, None);
+
+    let server = Server::start(dir.path(), &[]);
+    let (status, device) = ask(&server.http(), TOKEN, "GET", "/api/v1/devices/lamp_1", None).await;
+    assert_eq!((status, &device["firmware_version"]), (200, &json!("1.4.0")), "{device}");
+}
+
+#[tokio::test]
+async fn it_stops_in_good_order_with_devices_connected() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let crowd = one_device(&server, plain(server.address("mqtt"))).await;
+    server.signal("TERM");
+    assert_eq!(server.wait().0, Some(0));
+    assert_eq!(crowd.stop().await, 0);
+}

@@ -1,0 +1,290 @@
+//! Campaigns and lists of deployments.
+
+use std::collections::BTreeSet;
+
+use otaru_core::WallTime;
+use otaru_core::campaign::CampaignState;
+use otaru_core::deployment::{Deployment, Label, OutcomeKind};
+
+use super::world::{Must, NOW, PRODUCT, World, finished, id, new_campaign, new_device, offered, released, tags};
+use crate::{
+    CampaignKey, DeploymentFilter, DeviceKey, NewCampaign, NewDevice, PackageKey, Page, StoreError, Targets,
+};
+
+pub(super) async fn a_campaign_begins_empty_and_in_preparation(world: &World) {
+    let package = world.package().await;
+    let targets = Targets::Tags(tags(&[("site", "north")]));
+    let made = world.campaign("c1", targets.clone()).await;
+    assert_eq!((made.campaign_id.as_str(), made.product_id.as_str()), ("c1", PRODUCT));
+    assert_eq!((made.state, made.started, made.filled), (CampaignState::Preparing, true, false));
+    assert_eq!((made.created_at, made.started_at, made.finished_at), (NOW, Some(NOW), None));
+    assert_eq!((made.targets.clone(), made.created_by.as_str()), (targets, "tester"));
+    assert_eq!(*made.packages[0], package);
+    let (stored, counts) = world.store.campaign("c1").await.must().must();
+    assert_eq!((&stored, counts.total()), (&made, 0));
+    assert_eq!(world.store.campaign_by_key(made.key).await.must().must().0, made);
+    assert_eq!(world.store.campaign("c2").await.must(), None);
+    assert_eq!(world.store.campaign_by_key(CampaignKey(99)).await.must(), None);
+    assert_eq!(world.store.unfilled_campaigns().await.must(), [made.key]);
+}
+
+pub(super) async fn a_campaign_needs_its_product_and_packages(world: &World) {
+    let package = world.package().await.key;
+    let new = new_campaign("c1", Targets::Product, package);
+    let elsewhere = NewCampaign { product_id: "none".to_owned(), ..new.clone() };
+    let refused = world.store.create_campaign(&world.actor, elsewhere, NOW).await;
+    assert!(matches!(refused, Err(StoreError::Missing { what: "product", .. })));
+    let refused = world.store.create_campaign(&world.stranger, new.clone(), NOW).await;
+    assert!(matches!(refused, Err(StoreError::Missing { what: "product", .. })));
+    let nothing = NewCampaign { packages: vec![package, PackageKey(99)], ..new.clone() };
+    let refused = world.store.create_campaign(&world.actor, nothing, NOW).await;
+    assert!(matches!(refused, Err(StoreError::Missing { what: "package", .. })));
+    assert_eq!(world.store.campaign("c1").await.must(), None, "nothing of it stayed");
+    world.store.create_campaign(&world.actor, new.clone(), NOW).await.must();
+    let refused = world.store.create_campaign(&world.actor, new, NOW).await;
+    assert!(matches!(refused, Err(StoreError::Exists { what: "campaign", .. })));
+}
+
+pub(super) async fn ten_thousand_devices_are_filled_in_chunks(world: &World) {
+    let devices: BTreeSet<DeviceKey> = world.devices(10_000).await.into_iter().collect();
+    let campaign = world.campaign("c1", Targets::Product).await.key;
+    let (mut added, mut rounds) = (BTreeSet::new(), 0);
+    loop {
+        let filled = world.store.fill_campaign(campaign, 3_000, NOW, &released(9), &[]).await.must();
+        assert!(filled.added.len() <= 3_000);
+        rounds += 1;
+        for device in filled.added {
+            assert!(added.insert(device), "each once");
+        }
+        let (row, counts) = world.store.campaign_by_key(campaign).await.must().must();
+        assert_eq!((counts.of(Label::Released), row.filled), (added.len() as u64, filled.done));
+        if filled.done {
+            break;
+        }
+    }
+    assert_eq!((rounds, added), (4, devices));
+    assert_eq!(world.counts(campaign).await, [(Label::Released, 10_000)].into());
+    assert_eq!(world.store.unfilled_campaigns().await.must(), []);
+    let again = world.store.fill_campaign(campaign, 3_000, NOW, &released(9), &[]).await.must();
+    assert_eq!((again.added.len(), again.done), (0, true), "a call too many does nothing");
+    let refused = world.store.fill_campaign(CampaignKey(99), 1, NOW, &released(9), &[]).await;
+    assert!(matches!(refused, Err(StoreError::Missing { what: "campaign", .. })));
+}
+
+pub(super) async fn a_list_is_filled_in_its_order_and_strangers_are_left_out(world: &World) {
+    let [a, b, c, d, e] = *world.devices(5).await else { panic!("five") };
+    world.store.create_product(&world.actor, "p2", "Other", NOW).await.must();
+    let stranger = NewDevice { product_id: "p2".to_owned(), ..new_device("stranger") };
+    let stranger = world.device_with(stranger).await.row.key;
+    let list = vec![e, stranger, a, e, DeviceKey(99), c, b];
+    let campaign = world.campaign("c1", Targets::Devices(list)).await.key;
+    let mut walked = Vec::new();
+    loop {
+        let filled = world.store.fill_campaign(campaign, 2, NOW, &Deployment::queued(), &[]).await.must();
+        walked.extend(filled.added);
+        if filled.done {
+            break;
+        }
+    }
+    assert_eq!(walked, [e, a, c, b]);
+    assert_eq!(world.store.deployment_of(campaign, d).await.must(), None);
+    assert_eq!(world.counts(campaign).await, [(Label::Queued, 4)].into());
+    let made = world.store.deployment_of(campaign, e).await.must().must().row;
+    assert_eq!((made.run, made.wave, made.created_at, made.updated_at), (1, 0, NOW, NOW));
+    assert_eq!(made.deployment, Deployment::queued());
+}
+
+pub(super) async fn tags_choose_the_devices(world: &World) {
+    let mut north = Vec::new();
+    for number in 0..9 {
+        let site = if number % 3 == 0 { "south" } else { "north" };
+        let tags = tags(&[("site", site), ("floor", "1")]);
+        let device = world.device_with(NewDevice { tags, ..new_device(&format!("d{number}")) }).await.row.key;
+        if site == "north" {
+            north.push(device);
+        }
+    }
+    let targets = Targets::Tags(tags(&[("floor", "1"), ("site", "north")]));
+    let campaign = world.campaign("c1", targets).await.key;
+    let all = world.devices(1).await;
+    let preferred = [all[0], north[4], DeviceKey(1)];
+    let mut walked =
+        world.store.fill_campaign(campaign, 4, NOW, &released(9), &preferred).await.must().added;
+    assert_eq!(walked[0], north[4], "preferred, and the only one of them with the tags");
+    walked.extend(world.store.fill_campaign(campaign, 4, NOW, &released(9), &[]).await.must().added);
+    walked.sort();
+    assert_eq!(walked, north);
+}
+
+pub(super) async fn preferred_devices_come_first_and_only_once(world: &World) {
+    let devices = world.devices(10).await;
+    let list = devices[..8].to_vec();
+    let campaign = world.campaign("c1", Targets::Devices(list.clone())).await.key;
+    let prefer = [devices[9], devices[6], devices[2]];
+    let first = world.store.fill_campaign(campaign, 4, NOW, &released(9), &prefer).await.must();
+    assert_eq!((first.added.clone(), first.done), (vec![devices[6], devices[2], devices[0], devices[1]], false));
+    let mut walked = first.added;
+    loop {
+        let filled = world.store.fill_campaign(campaign, 4, NOW, &released(9), &prefer).await.must();
+        walked.extend(filled.added);
+        if filled.done {
+            break;
+        }
+    }
+    assert_eq!(walked.len(), 8);
+    assert_eq!(walked.into_iter().collect::<BTreeSet<_>>(), list.into_iter().collect());
+    assert_eq!(world.counts(campaign).await, [(Label::Released, 8)].into());
+}
+
+pub(super) async fn a_device_deleted_meanwhile_gets_no_deployment(world: &World) {
+    let devices = world.devices(4).await;
+    for (campaign_id, targets) in [("c1", Targets::Product), ("c2", Targets::Devices(devices.clone()))] {
+        let campaign = world.campaign(campaign_id, targets).await.key;
+        world.store.fill_campaign(campaign, 1, NOW, &finished(OutcomeKind::Conflict), &[]).await.must();
+    }
+    world.store.delete_device(&world.actor, &id("device00002"), NOW).await.must();
+    for campaign_id in ["c1", "c2"] {
+        let campaign = world.store.campaign(campaign_id).await.must().must().0.key;
+        let prefer = [devices[2]];
+        let filled = world.store.fill_campaign(campaign, 10, NOW, &released(9), &prefer).await.must();
+        assert_eq!((filled.added, filled.done), (vec![devices[1], devices[3]], true), "{campaign_id}");
+    }
+}
+
+pub(super) async fn a_campaign_that_has_ended_is_not_filled_further(world: &World) {
+    world.devices(4).await;
+    let campaign = world.campaign("c1", Targets::Product).await.key;
+    world.store.fill_campaign(campaign, 2, NOW, &released(9), &[]).await.must();
+    let from = [CampaignState::Preparing];
+    world
+        .store
+        .move_campaign(&world.actor, campaign, &from, CampaignState::Cancelled, None, NOW)
+        .await
+        .must()
+        .must();
+    let filled = world.store.fill_campaign(campaign, 2, NOW, &released(9), &[]).await.must();
+    assert_eq!((filled.added.len(), filled.done), (0, true));
+    assert!(world.store.campaign_by_key(campaign).await.must().must().0.filled);
+    assert_eq!(world.store.unfilled_campaigns().await.must(), []);
+    assert_eq!(world.counts(campaign).await, [(Label::Released, 2)].into());
+}
+
+pub(super) async fn a_campaign_moves_only_from_where_it_is_expected(world: &World) {
+    let campaign = world.campaign("c1", Targets::Product).await.key;
+    let move_on = |from: &'static [CampaignState], to| {
+        world.store.move_campaign(&world.actor, campaign, from, to, None, NOW)
+    };
+    use CampaignState::{Paused, Preparing, Running};
+    assert_eq!(move_on(&[Running, Paused], Paused).await.must(), None);
+    assert_eq!(world.state_of(campaign).await, Preparing);
+    assert_eq!(move_on(&[Running, Preparing], Running).await.must().must().state, Running);
+    assert_eq!(move_on(&[Preparing], Running).await.must(), None, "the second of two callers");
+    move_on(&[Running], Paused).await.must().must();
+    move_on(&[Paused], Running).await.must().must();
+    assert_eq!(world.state_of(campaign).await, Running);
+    let log = world.store.audit(Page { after: None, limit: 3 }).await.must();
+    let actions: Vec<&str> = log.iter().map(|row| row.action.as_str()).collect();
+    assert_eq!(actions, ["campaign_resumed", "campaign_paused", "campaign_running"]);
+    let refused =
+        world.store.move_campaign(&world.actor, CampaignKey(99), &[Running], Paused, None, NOW).await;
+    assert!(matches!(refused, Err(StoreError::Missing { what: "campaign", .. })));
+}
+
+pub(super) async fn starting_and_ending_leave_their_times(world: &World) {
+    let package = world.package().await.key;
+    let not_started = NewCampaign { started: false, ..new_campaign("c1", Targets::Product, package) };
+    let made = world.store.create_campaign(&world.actor, not_started, NOW).await.must();
+    assert_eq!((made.started, made.started_at), (false, None));
+    let (later, end) = (WallTime(NOW.0 + 5), WallTime(NOW.0 + 9));
+    use CampaignState::{Draft, Finished, Preparing, Running};
+    let move_on = |from, to, started, now| async move {
+        world.store.move_campaign(&world.actor, made.key, &[from], to, started, now).await.must().must()
+    };
+    assert_eq!(move_on(Preparing, Draft, None, later).await.started_at, None);
+    let started = move_on(Draft, Running, Some(true), later).await;
+    assert_eq!((started.started, started.started_at, started.finished_at), (true, Some(later), None));
+    let ended = move_on(Running, Finished, None, end).await;
+    assert_eq!((ended.started_at, ended.finished_at), (Some(later), Some(end)));
+    assert_eq!(world.store.campaign("c1").await.must().must().0, ended);
+}
+
+pub(super) async fn campaigns_are_listed_newest_first(world: &World) {
+    for number in 0..7 {
+        world.campaign(&format!("c{number}"), Targets::Product).await;
+    }
+    let (mut walked, mut after) = (Vec::new(), None);
+    loop {
+        let page = world.store.campaigns(Page { after, limit: 3 }).await.must();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.key);
+        walked.extend(page.into_iter().map(|(row, _)| row.campaign_id));
+    }
+    assert_eq!(walked.join(" "), "c6 c5 c4 c3 c2 c1 c0");
+    assert_eq!(world.store.unfilled_campaigns().await.must().len(), 7);
+}
+
+pub(super) async fn queued_deployments_are_released_in_chunks(world: &World) {
+    let devices = world.devices(5).await;
+    let campaign = world.filled("c1", &Deployment::queued()).await;
+    assert_eq!(world.store.next_wake().await.must(), None, "what is queued waits for a person");
+    world.put(campaign, devices[1], finished(OutcomeKind::Cancelled)).await.must();
+    let later = WallTime(NOW.0 + 5);
+    let release = |limit| async move {
+        let released = world.store.release_chunk(campaign, limit, later, &released(77)).await.must();
+        (released.moved, released.done)
+    };
+    assert_eq!(release(0).await, (vec![], false));
+    assert_eq!(release(3).await, (vec![devices[0], devices[2], devices[3]], false));
+    assert_eq!(release(3).await, (vec![devices[4]], true));
+    assert_eq!(release(3).await, (vec![], true));
+    let expected = [(Label::Released, 4), (Label::Finished(OutcomeKind::Cancelled), 1)];
+    assert_eq!(world.counts(campaign).await, expected.into());
+    let row = world.store.deployment_of(campaign, devices[0]).await.must().must().row;
+    assert_eq!((row.deployment, row.updated_at), (released(77), later));
+    assert_eq!(world.store.next_wake().await.must(), Some(otaru_core::ServiceTime(77)));
+    let refused = world.store.release_chunk(CampaignKey(99), 1, NOW, &released(77)).await;
+    assert!(matches!(refused, Err(StoreError::Missing { what: "campaign", .. })));
+}
+
+pub(super) async fn deployments_are_listed_by_label_and_paged_without_gaps(world: &World) {
+    let devices = world.devices(10).await;
+    let campaign = world.filled("c1", &released(9)).await;
+    let other = world.filled("c2", &released(9)).await;
+    for (number, deployment) in [
+        (1, offered(9)),
+        (4, finished(OutcomeKind::Installed)),
+        (6, finished(OutcomeKind::Failed)),
+        (7, offered(9)),
+    ] {
+        world.put(campaign, devices[number], deployment).await.must();
+    }
+    let of = async |filter: DeploymentFilter| -> Vec<usize> {
+        let records = world.deployments(campaign, filter).await;
+        let place = |device| devices.iter().position(|known| *known == device).must();
+        records.iter().map(|record| place(record.row.device)).collect()
+    };
+    assert_eq!(of(DeploymentFilter::default()).await, (0..10).collect::<Vec<_>>());
+    assert_eq!(of(DeploymentFilter::only(Label::Offered)).await, [1, 7]);
+    assert_eq!(of(DeploymentFilter::only(Label::Queued)).await, []);
+    assert_eq!(of(DeploymentFilter::in_state("finished").must()).await, [4, 6]);
+    assert_eq!(of(DeploymentFilter::in_state("released").must()).await, [0, 2, 3, 5, 8, 9]);
+    assert_eq!(DeploymentFilter::in_state("installed"), None, "that is an outcome");
+    let mixed = BTreeSet::from([Label::Offered, Label::Finished(OutcomeKind::Failed)]);
+    assert_eq!(of(DeploymentFilter { labels: Some(mixed) }).await, [1, 6, 7]);
+    let one = &world.deployments(other, DeploymentFilter::default()).await[2];
+    assert_eq!((one.device_id.as_str(), one.campaign_id.as_str()), ("device00002", "c2"));
+    assert_eq!(world.store.deployment(one.row.key).await.must().as_ref(), Some(one));
+    assert_eq!(world.store.deployment(crate::DeploymentKey(9_999)).await.must(), None);
+}
+
+pub(super) async fn the_deployments_of_a_device_come_newest_first(world: &World) {
+    let devices = world.devices(2).await;
+    for campaign_id in ["c1", "c2", "c3"] {
+        world.filled(campaign_id, &Deployment::queued()).await;
+    }
+    let last_two = world.store.deployments_of_device(devices[1], 2).await.must();
+    let ids: Vec<&str> = last_two.iter().map(|record| record.campaign_id.as_str()).collect();
+    assert_eq!(ids, ["c3", "c2"]);
+    assert!(last_two.iter().all(|record| record.row.device == devices[1]));
+    assert_eq!(world.store.deployments_of_device(DeviceKey(99), 2).await.must(), []);
+}

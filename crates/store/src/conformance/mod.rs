@@ -1,0 +1,93 @@
+//! What every store must do. Each member runs the whole suite.
+//!
+//! The sentences are the names of the functions; each gets a store of its own, newly made and booted.
+
+mod batches;
+mod campaigns;
+mod devices;
+mod logs;
+mod packages;
+mod random;
+mod world;
+
+use crate::Store;
+
+use self::world::World;
+
+/// Runs every case, each on a store that `open` makes for it: empty, and not booted.
+///
+/// # Panics
+///
+/// When the store does not behave.
+pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
+    macro_rules! each {
+        ($($module:ident: $($case:ident),+;)+) => {$($(
+            $module::$case(&World::new(open().await).await).await;
+        )+)+};
+    }
+    each! {
+        logs:
+            the_first_opening_makes_a_project_and_every_opening_is_counted,
+            the_last_heartbeat_is_what_the_next_run_hears,
+            a_token_is_known_by_its_hash_until_it_is_revoked,
+            every_change_an_operator_asks_for_names_the_actor,
+            the_audit_log_is_paged_newest_first,
+            what_was_kept_aside_can_be_looked_at;
+        packages:
+            a_product_is_there_once,
+            an_artifact_may_be_noted_twice,
+            a_package_needs_its_product_and_its_artifact,
+            a_version_of_a_product_and_kind_is_there_once,
+            a_package_that_a_campaign_names_is_not_deleted,
+            products_and_packages_are_paged_without_gaps;
+        devices:
+            a_device_is_found_by_its_id_and_its_key,
+            a_taken_id_or_node_id_is_refused,
+            a_child_hangs_on_a_gateway_and_there_is_no_third_level,
+            a_patch_changes_what_it_names_and_nothing_else,
+            a_deleted_device_is_gone_and_its_id_is_free,
+            the_deployments_of_a_deleted_device_keep_its_id,
+            a_device_in_use_is_not_deleted,
+            devices_are_found_by_product_tags_and_gateway,
+            devices_are_paged_without_gaps,
+            what_belongs_to_another_project_does_not_exist,
+            connecting_asks_for_a_few_facts,
+            a_list_of_ids_is_answered_in_its_order,
+            the_children_with_work_are_those_with_something_unfinished;
+        campaigns:
+            a_campaign_begins_empty_and_in_preparation,
+            a_campaign_needs_its_product_and_packages,
+            ten_thousand_devices_are_filled_in_chunks,
+            a_list_is_filled_in_its_order_and_strangers_are_left_out,
+            tags_choose_the_devices,
+            preferred_devices_come_first_and_only_once,
+            a_device_deleted_meanwhile_gets_no_deployment,
+            a_campaign_that_has_ended_is_not_filled_further,
+            a_campaign_moves_only_from_where_it_is_expected,
+            starting_and_ending_leave_their_times,
+            campaigns_are_listed_newest_first,
+            queued_deployments_are_released_in_chunks,
+            deployments_are_listed_by_label_and_paged_without_gaps,
+            the_deployments_of_a_device_come_newest_first;
+        batches:
+            what_is_wanted_is_loaded_with_all_that_belongs_to_it,
+            what_does_not_exist_is_absent,
+            what_a_batch_writes_the_next_one_loads,
+            a_batch_that_breaks_a_rule_leaves_nothing,
+            each_rule_has_its_refusal,
+            a_decision_that_panics_leaves_nothing,
+            a_device_has_at_most_one_deployment_at_work,
+            one_campaign_may_take_a_device_over_within_a_batch,
+            what_finishes_becomes_the_last_finished,
+            reports_hang_on_each_other_across_batches,
+            reports_may_come_without_a_change_of_the_device,
+            due_deployments_come_earliest_first,
+            the_next_wake_is_the_earliest_deadline,
+            unfinished_deployments_are_walked_page_by_page,
+            lines_stay_in_the_outbox_until_said_or_silenced,
+            a_new_run_forgets_what_was_to_be_said,
+            a_campaign_ends_once;
+        random:
+            counters_are_what_a_recount_says_after_any_history;
+    }
+}
