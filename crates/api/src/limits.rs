@@ -25,7 +25,8 @@ pub const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a package read from the store and handed to the socket at once.
 ///
-/// Measured: past 256 KiB a local disk gets no faster, and every download at work holds one such chunk.
+/// Large enough that the trip to the disk costs little per byte, and small enough that every download at work
+/// can hold one such chunk.
 pub const DOWNLOAD_CHUNK_BYTES: usize = 256 * 1024;
 
 /// Entries of a page when the caller does not say: a screenful.
@@ -53,9 +54,11 @@ pub struct Limits {
     /// Connections at once, on all listeners together. The next one waits in the kernel's queue: devices take
     /// an answer of 429 or 503 for a failed upgrade, but do not mind a slow accept.
     ///
-    /// A download holds about 300 KiB, so that 4 096 of them at work fit in 1.3 GB; idle ones hold a tenth.
+    /// A download holds a chunk of 256 KiB and the socket's buffers, so that 4 096 of them at work stay below
+    /// 2 GB; idle connections hold a small part of that.
     pub connections_max: usize,
-    /// How long a TLS handshake may take. Slow devices on slow links need three seconds.
+    /// How long a TLS handshake may take. Two round trips and a signature: twenty
+    /// seconds are a device on a bad mobile link, more is nobody.
     pub handshake_patience: Duration,
     /// How long a request's head may take to arrive, and how long a connection may be idle between two requests.
     pub head_patience: Duration,

@@ -88,7 +88,8 @@ pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
             Input::Opened { device, .. }
             | Input::Reachable { device, .. }
             | Input::Lost { device }
-            | Input::Consider { device } => {
+            | Input::Consider { device }
+            | Input::Due { device } => {
                 devices.insert(*device);
             }
             Input::Said(_) => {}
@@ -220,6 +221,14 @@ impl<'a> Desk<'a> {
             Input::Consider { device } => {
                 if let Some(folder) = self.folders.get_mut(device) {
                     folder.consider = true;
+                }
+            }
+            Input::Due { device } => {
+                if let Some(folder) = self.folders.get_mut(device) {
+                    folder.consider = true;
+                }
+                for index in 0..self.folders.get(device).map_or(0, |folder| folder.rows.len()) {
+                    self.apply(*device, index, Event::Woken);
                 }
             }
             Input::Said(line) => self.changes.said.push(*line),

@@ -29,7 +29,7 @@ use crate::connect::RefusedConnections;
 use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
-use crate::limits::{BATCH_EVENTS_MAX, CHILDREN_CHUNK, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY};
+use crate::limits::{BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
 use crate::settings::Settings;
 
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     /// Devices that could go but for a slot, by campaign.
     slot_queue: Mutex<BTreeMap<CampaignKey, std::collections::VecDeque<DeviceKey>>>,
     outage: Mutex<Option<String>>,
+    /// After a deadline that cannot be processed, none is looked at before this.
+    due_rests_until: Mutex<Duration>,
     stopping: AtomicBool,
     stop: Notify,
 }
@@ -126,6 +128,7 @@ impl Engine {
             next_wake: AtomicI64::new(0),
             slot_queue: Mutex::default(),
             outage: Mutex::new(None),
+            due_rests_until: Mutex::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
         });
@@ -205,6 +208,10 @@ impl Shared {
     }
 
     fn due(&self) -> Option<ServiceTime> {
+        let rests_until = *self.due_rests_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.clock.elapsed() < rests_until {
+            return None;
+        }
         let now = self.service.now();
         (self.next_wake.load(Ordering::Relaxed) <= now.0).then_some(now)
     }
@@ -219,7 +226,7 @@ impl Shared {
         if let Some(settles) = self.settling.next() {
             idle = idle.min(settles.saturating_sub(self.clock.elapsed()));
         }
-        // A timer that fires a little early would find nothing due and spin.
+        // A timer that fires a little early, or a deadline that rests, would find nothing to do and spin.
         idle.max(Duration::from_millis(1))
     }
 
@@ -297,7 +304,10 @@ async fn store_batch(shared: &Arc<Shared>, inputs: Vec<Input>, due: Option<Servi
                 parts.push((Arc::default(), due));
                 parts.push((inputs, None));
             }
-            Err(Unstorable::Poisoned(error)) if inputs.len() <= 1 => {
+            Err(Unstorable::Poisoned(error)) if inputs.is_empty() => {
+                parts.push((Arc::new(due_one_by_one(shared, &error).await), None));
+            }
+            Err(Unstorable::Poisoned(error)) if inputs.len() == 1 => {
                 quarantine(shared, &inputs, &error).await;
             }
             Err(Unstorable::Poisoned(error)) => {
@@ -355,21 +365,36 @@ async fn store_part(
     }
 }
 
+/// One of the deadlines that have come cannot be processed: look at their devices one by one, so that only that
+/// one is held up. It stays due; deadlines rest for a while, so that it is not all that is done.
+async fn due_one_by_one(shared: &Arc<Shared>, error: &StoreError) -> Vec<Input> {
+    tracing::error!(%error, "a deadline cannot be processed; looking for it");
+    let rest = shared.clock.elapsed() + DUE_REST;
+    *shared.due_rests_until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = rest;
+    let look = |loaded: otaru_store::Loaded| {
+        let devices: Vec<DeviceKey> = loaded.devices.keys().copied().collect();
+        (Changes::default(), devices)
+    };
+    match shared.store.transact(shared.clock.wall(), wanted(&[], Some(shared.service.now())), look).await {
+        Ok(committed) => committed.answer.into_iter().map(|device| Input::Due { device }).collect(),
+        Err(error) => {
+            tracing::error!(%error, "the deadlines that have come cannot even be listed");
+            Vec::new()
+        }
+    }
+}
+
 /// Keeps an event aside that cannot be processed, and acknowledges it as not stored.
 async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &StoreError) {
     metrics::counter!("otaru_quarantined_events_total").increment(1);
-    let Some(input) = inputs.first() else {
-        // A deadline, not an event: it stays due and is tried again with the next look at the clock.
-        tracing::error!(%error, "a deadline cannot be processed");
-        shared.next_wake.store(i64::MAX, Ordering::Relaxed);
-        return;
-    };
+    let Some(input) = inputs.first() else { return };
     let (device, payload) = match input {
         Input::Uplink { session, uplink, .. } => (Some(session.device), uplink.payload.clone()),
         Input::Opened { device, .. }
         | Input::Reachable { device, .. }
         | Input::Lost { device }
-        | Input::Consider { device } => (Some(*device), Bytes::from(format!("{input:?}"))),
+        | Input::Consider { device }
+        | Input::Due { device } => (Some(*device), Bytes::from(format!("{input:?}"))),
         Input::Said(_) => (None, Bytes::from(format!("{input:?}"))),
     };
     tracing::error!(?device, %error, "an event cannot be processed; kept aside");
@@ -441,6 +466,7 @@ fn acknowledge(inputs: &[Input]) {
             | Input::Reachable { .. }
             | Input::Lost { .. }
             | Input::Consider { .. }
+            | Input::Due { .. }
             | Input::Said(_) => None,
         })
         .collect();

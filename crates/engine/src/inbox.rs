@@ -52,6 +52,8 @@ pub(crate) enum Input {
     Lost { device: DeviceKey },
     /// Something changed that may let this device go.
     Consider { device: DeviceKey },
+    /// A deadline of this device has come; only where the deadlines of many cannot be looked at together.
+    Due { device: DeviceKey },
     /// A line of the outbox was written to the socket, or its session is gone.
     Said(OutboxSeq),
 }
@@ -64,6 +66,7 @@ impl Input {
             | Input::Reachable { .. }
             | Input::Lost { .. }
             | Input::Consider { .. }
+            | Input::Due { .. }
             | Input::Said(_) => 0,
         }
     }

@@ -69,3 +69,7 @@ pub const WAKE_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// First and longest pause before a failed batch is tried again.
 pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long deadlines rest after one that cannot be processed. Long enough that the search for it costs little,
+/// short against the shortest timer of the published platform.
+pub const DUE_REST: Duration = Duration::from_secs(10);

@@ -157,3 +157,57 @@ async fn a_download_token_lives_as_long_as_its_attempt() {
     platform.clock.pass(Duration::from_secs(24 * 3600 + 1));
     assert!(matches!(platform.engine.download(&deployment, Some(&token)).await, Err(DownloadError::Expired)));
 }
+
+#[tokio::test]
+async fn a_poisoned_event_is_kept_aside_and_does_not_hold_up_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let (first, second) = (platform.register("sn1").await, platform.register("sn2").await);
+    let mut devices = [platform.connect(&first).await, platform.connect(&second).await];
+    // A store that cannot take one certain report, whatever is done around it.
+    let beside = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
+    let poison = "CREATE TRIGGER poison BEFORE INSERT ON report WHEN instr(new.payload, CAST('poison' AS BLOB))
+                  BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
+    beside.execute_batch(poison).unwrap();
+
+    let mut sent = Vec::new();
+    for round in 0..40 {
+        let version = if round == 17 { "poison" } else { "v1" };
+        let device = &mut devices[round % 2];
+        sent.push((round % 2, device.publish(progress_report(&device.id.clone(), 0, 1, version))));
+    }
+    for (which, ticket) in sent {
+        assert_eq!(devices[which].next().await, Delivery::Acknowledge(ticket), "in order, the poisoned one as well");
+    }
+    let kept = platform.engine.reports(first.as_str(), None, 100).await.unwrap().len()
+        + platform.engine.reports(second.as_str(), None, 100).await.unwrap().len();
+    assert_eq!(kept, 39);
+    let aside = "SELECT count(*) FROM quarantine WHERE instr(payload, CAST('poison' AS BLOB)) AND error LIKE '%poisoned%'";
+    assert_eq!(beside.query_row(aside, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    assert!(platform.engine.health().ready, "one bad event is no outage");
+    platform.engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_poisoned_deadline_holds_up_no_other_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let package = platform.package("v2", &[]).await;
+    let (good, bad) = (platform.register("good").await, platform.register("bad").await);
+    let campaign = platform.campaign(&package, &[&bad, &good], Policy::default()).await;
+    platform.until_campaign(&campaign, "running").await;
+    let beside = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
+    let poison = "CREATE TRIGGER poison BEFORE UPDATE ON deployment
+                  WHEN new.device = (SELECT key FROM device WHERE node_id = 'bad')
+                  BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
+    beside.execute_batch(poison).unwrap();
+    platform.clock.pass(Duration::from_secs(25 * 3600 + 1));
+    platform.until(&campaign, &good, "timed_out").await;
+    assert_eq!(platform.deployment(&campaign, &bad).await.state, "released", "held up, and not lost");
+    beside.execute_batch("DROP TRIGGER poison").unwrap();
+    platform.clock.pass(Duration::from_secs(11));
+    platform.until(&campaign, &bad, "timed_out").await;
+    platform.engine.stop().await;
+}

@@ -379,6 +379,26 @@ impl<S: Stream> Conversation<S> {
         }
     }
 
+    /// Ends the session, says goodbye, and closes.
+    async fn end(self: Box<Self>, closing: Closing) {
+        let Conversation { mut stream, mut wire, session, shared, held, unwritten, counted, seat, .. } =
+            *self;
+        shared.meters.closed(closing);
+        tracing::debug!(device_id = %session.device_id(), reason = closing.label(), "session closed");
+        // What was not said is not said in another session either.
+        for line in unwritten.into_iter().chain(held.into_iter().map(|line| line.line)) {
+            session.said(line);
+        }
+        // The engine need not wait until the connection is gone.
+        drop(session);
+        drop(counted);
+        // The seat is free when the connection is.
+        let _seat = seat;
+        let Some(reason_code) = closing.reason_code() else { return };
+        wire.disconnect(reason_code, closing.label());
+        transport::part(&mut stream, &wire.take_output(), shared.limits.linger_time_max).await;
+    }
+
     /// Writes what has gathered, at once.
     async fn write(&mut self) -> Result<(), Closing> {
         let output = self.wire.take_output();
@@ -403,22 +423,8 @@ impl<S: Stream> Conversation<S> {
 /// Holds the session until it ends, says goodbye, and closes.
 pub(crate) async fn run<S: Stream>(mut conversation: Box<Conversation<S>>) {
     let Err(closing) = conversation.go_on().await;
-    let Conversation { mut stream, mut wire, session, shared, held, unwritten, counted, seat, .. } =
-        *conversation;
-    shared.meters.closed(closing);
-    tracing::debug!(device_id = %session.device_id(), reason = closing.label(), "session closed");
-    // What was not said is not said in another session either.
-    for line in unwritten.into_iter().chain(held.into_iter().map(|line| line.line)) {
-        session.said(line);
-    }
-    // The engine need not wait until the connection is gone.
-    drop(session);
-    drop(counted);
-    // The seat is free when the connection is.
-    let _seat = seat;
-    let Some(reason_code) = closing.reason_code() else { return };
-    wire.disconnect(reason_code, closing.label());
-    transport::part(&mut stream, &wire.take_output(), shared.limits.linger_time_max).await;
+    // Boxed, so that a session does not keep room for its end.
+    Box::pin(conversation.end(closing)).await;
 }
 
 fn closing_for(error: MqttError) -> Closing {

@@ -20,8 +20,8 @@ mod transact;
 mod vault;
 mod waist;
 
-
-
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 
 pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter};
 pub use error::{Fault, StoreError};

@@ -192,7 +192,10 @@ async fn a_head_that_is_too_large_is_431() {
     let line = format!("X-Large: {}\r\n", "x".repeat(otaru_api::limits::HEAD_BYTES_MAX));
     for too_large in [lines, line] {
         let mut stream = open.plain().await;
-        stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{too_large}").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{too_large}").as_bytes())
+            .await
+            .unwrap();
         assert!(read_once(&mut stream).await.starts_with(b"HTTP/1.1 431 "));
     }
 }

@@ -73,7 +73,8 @@ pub(super) async fn what_a_batch_writes_the_next_one_loads(world: &World) {
     let device = world.device("device1").await;
     let campaign = world.filled("c1", &released(9)).await;
     let later = WallTime(NOW.0 + 7);
-    let committed = world.batch(&[device], move |loaded| {
+    let committed = world
+        .batch(&[device], move |loaded| {
         let view = &loaded.devices[&device];
         let mut row = view.unfinished[0].clone();
         row.deployment = running(50);
@@ -91,8 +92,9 @@ pub(super) async fn what_a_batch_writes_the_next_one_loads(world: &World) {
         let changes =
             Changes { devices: vec![(device, state)], deployments: vec![row.clone()], ..Changes::default() };
         (changes, row)
-    });
-    let committed = committed.await.must();
+    })
+    .await
+    .must();
     assert_eq!(committed.next_wake, Some(ServiceTime(50)));
     let loaded = world.load(Wanted { devices: vec![device], ..Wanted::default() }).await;
     assert_eq!(loaded.devices[&device].unfinished, [committed.answer]);

@@ -265,7 +265,7 @@ pub(super) async fn deployments_are_listed_by_label_and_paged_without_gaps(world
     };
     assert_eq!(of(DeploymentFilter::default()).await, (0..10).collect::<Vec<_>>());
     assert_eq!(of(DeploymentFilter::only(Label::Offered)).await, [1, 7]);
-    assert_eq!(of(DeploymentFilter::only(Label::Queued)).await, []);
+    assert!(of(DeploymentFilter::only(Label::Queued)).await.is_empty());
     assert_eq!(of(DeploymentFilter::in_state("finished").must()).await, [4, 6]);
     assert_eq!(of(DeploymentFilter::in_state("released").must()).await, [0, 2, 3, 5, 8, 9]);
     assert_eq!(DeploymentFilter::in_state("installed"), None, "that is an outcome");

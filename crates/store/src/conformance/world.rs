@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use otaru_core::campaign::{CampaignState, Policy};
-use otaru_core::deployment::{Because, Deployment, Label, Outcome, OutcomeKind, Question, State, Underway};
-use otaru_core::{Epoch, ServiceTime, WallTime};
+use otaru_core::deployment::{Deployment, Label, OutcomeKind};
+use otaru_core::{ServiceTime, WallTime};
 use otaru_proto::{DeviceId, PackageKind};
 
 use crate::{
@@ -228,37 +228,31 @@ pub(super) fn released(until: i64) -> Deployment {
 }
 
 pub(super) fn asked(until: i64) -> Deployment {
-    let question = Question { epoch: Epoch(1), until: ServiceTime(until), times: 1 };
-    Deployment {
-        state: State::Asked { question, released_until: ServiceTime(until + 1) },
-        ..Deployment::queued()
-    }
+    let later = until + 1;
+    stored(&format!(
+        r#"{{"asked":{{"question":{{"epoch":1,"until":{until},"times":1}},"released_until":{later}}}}}"#
+    ))
 }
 
 pub(super) fn offered(until: i64) -> Deployment {
-    Deployment { state: State::Offered(underway(until)), notices: 1, ..Deployment::queued() }
+    stored(&format!(r#"{{"offered":{{"told_in":1,"until":{until}}}}}"#))
 }
 
 pub(super) fn running(until: i64) -> Deployment {
-    Deployment { state: State::Running(underway(until)), notices: 1, ..Deployment::queued() }
+    stored(&format!(r#"{{"running":{{"told_in":1,"until":{until}}}}}"#))
 }
 
 pub(super) fn waiting(until: i64) -> Deployment {
-    let state = State::Waiting { until: ServiceTime(until), because: Because::NoResult };
-    Deployment { state, ..Deployment::queued() }
+    stored(&format!(r#"{{"waiting":{{"until":{until},"because":"no_result"}}}}"#))
 }
 
 pub(super) fn finished(kind: OutcomeKind) -> Deployment {
-    let outcome = Outcome { kind, because: Because::WantedVersionSeen };
-    Deployment { state: State::Finished(outcome), ..Deployment::queued() }
+    let kind = kind.name();
+    stored(&format!(r#"{{"finished":{{"kind":"{kind}","because":"wanted_version_seen"}}}}"#))
 }
 
-fn underway(until: i64) -> Underway {
-    Underway {
-        told_in: Epoch(1),
-        until: ServiceTime(until),
-        last_call: false,
-        question: None,
-        look_again: None,
-    }
+/// A deployment as stores have kept it from the first release on.
+fn stored(state: &str) -> Deployment {
+    let json = format!(r#"{{"state":{state},"attempt":1,"notices":1}}"#);
+    serde_json::from_str(&json).unwrap_or_else(|error| panic!("{json}: {error}"))
 }

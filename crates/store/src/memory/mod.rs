@@ -12,6 +12,8 @@ mod campaigns;
 mod devices;
 mod packages;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
