@@ -35,7 +35,9 @@ pub enum IngestError {
         got: u64,
     },
     /// It is not what the sender meant.
-    #[error("upload hashes to {got} but {declared} was declared; it was altered on its way here, or is another file")]
+    #[error(
+        "upload hashes to {got} but {declared} was declared; it was altered on its way here, or is another file"
+    )]
     DigestMismatch {
         /// As declared.
         declared: String,
@@ -113,7 +115,12 @@ impl Engine {
     ///
     /// - `SizeMismatch`, `DigestMismatch`, `BrokeOff`, `Empty`, `TooLarge`: the sender's; nothing is kept.
     /// - `DiskReserve`, `Blob`, `Store`: ours; nothing is kept, and trying again may succeed.
-    pub async fn ingest<S, E>(&self, by: &Operator, declared: Declared, body: S) -> Result<(ArtifactRow, bool), IngestError>
+    pub async fn ingest<S, E>(
+        &self,
+        by: &Operator,
+        declared: Declared,
+        body: S,
+    ) -> Result<(ArtifactRow, bool), IngestError>
     where
         S: Stream<Item = Result<Bytes, E>>,
         E: Display,

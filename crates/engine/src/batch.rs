@@ -115,7 +115,12 @@ pub(crate) fn decide(loaded: Loaded, inputs: &[Input], around: &Around<'_>) -> (
 }
 
 /// What ends all these deployments in the same way: an operator's cancel, or a device's deletion.
-pub(crate) fn end_all(loaded: Loaded, only: Option<CampaignKey>, event: Event<'_>, around: &Around<'_>) -> (Changes, Answer) {
+pub(crate) fn end_all(
+    loaded: Loaded,
+    only: Option<CampaignKey>,
+    event: Event<'_>,
+    around: &Around<'_>,
+) -> (Changes, Answer) {
     let mut desk = Desk::new(loaded, around);
     let devices: Vec<DeviceKey> = desk.folders.keys().copied().collect();
     for device in devices {
@@ -238,7 +243,14 @@ impl<'a> Desk<'a> {
     // --- What a device says ---------------------------------------------------------------------------------
 
     /// One message from `sender`, about itself or about a child of it.
-    fn hear(&mut self, sender: DeviceKey, sender_id: &DeviceId, message: &Uplink, payload: &bytes::Bytes, at: WallTime) {
+    fn hear(
+        &mut self,
+        sender: DeviceKey,
+        sender_id: &DeviceId,
+        message: &Uplink,
+        payload: &bytes::Bytes,
+        at: WallTime,
+    ) {
         let subject = match self.subject(sender, sender_id, message) {
             Ok(subject) => subject,
             Err(why) => {
@@ -275,7 +287,12 @@ impl<'a> Desk<'a> {
     }
 
     /// Whom the message is about, or why it may not be about that device.
-    fn subject(&self, sender: DeviceKey, sender_id: &DeviceId, message: &Uplink) -> Result<DeviceKey, String> {
+    fn subject(
+        &self,
+        sender: DeviceKey,
+        sender_id: &DeviceId,
+        message: &Uplink,
+    ) -> Result<DeviceKey, String> {
         match &message.subject {
             Subject::Connected => Ok(sender),
             Subject::Named(named) if named == sender_id => Ok(sender),
@@ -332,7 +349,7 @@ impl<'a> Desk<'a> {
         about: &mut Option<DeploymentKey>,
     ) -> &'static str {
         let Some(folder) = self.folders.get(&device) else { return "device_gone" };
-        let Some(index) = folder.at_work().or_else(|| folder.waiting_for_retry()) else {
+        let Some(index) = folder.at_work().or_else(|| folder.between_attempts()) else {
             // After the end it is kept as a note beside what is finished.
             *about = folder.rows.last().filter(|r| r.deployment.label().is_finished()).map(|r| r.key);
             *about = about.or(folder.last_finished.as_ref().map(|r| r.key));
@@ -414,8 +431,12 @@ impl<'a> Desk<'a> {
 
     /// Lets devices go that can be reached and are not at work.
     fn let_go(&mut self) {
-        let devices: Vec<DeviceKey> =
-            self.folders.iter().filter(|(_, f)| f.consider && f.reach.is_some()).map(|(key, _)| *key).collect();
+        let devices: Vec<DeviceKey> = self
+            .folders
+            .iter()
+            .filter(|(_, f)| f.consider && f.reach.is_some())
+            .map(|(key, _)| *key)
+            .collect();
         for device in devices {
             for index in 0..self.folders[&device].rows.len() {
                 self.consider(device, index);
@@ -541,7 +562,9 @@ impl<'a> Desk<'a> {
             if (folder.consider || !folder.changed.is_empty()) && (at_work || via == *key) {
                 self.answer.at_work.push((via, at_work));
             }
-            self.changes.deployments.extend(folder.rows.iter().filter(|r| folder.changed.contains(&r.key)).cloned());
+            self.changes
+                .deployments
+                .extend(folder.rows.iter().filter(|r| folder.changed.contains(&r.key)).cloned());
         }
         for (key, binder) in &self.binders {
             let runs = matches!(binder.row.state, CampaignState::Running | CampaignState::Paused);
@@ -556,14 +579,17 @@ impl<'a> Desk<'a> {
     fn keep_what_is_still_true(&mut self) {
         let lines = std::mem::take(&mut self.changes.outbox);
         for line in lines {
-            let Some(row) = self.folders.get(&line.device).and_then(|f| f.rows.iter().find(|r| r.key == line.deployment))
+            let Some(row) =
+                self.folders.get(&line.device).and_then(|f| f.rows.iter().find(|r| r.key == line.deployment))
             else {
                 continue;
             };
             if !is_still_true(&line, row) {
                 continue;
             }
-            let (Some(folder), Some(binder)) = (self.folders.get(&line.device), self.binders.get(&row.campaign)) else {
+            let (Some(folder), Some(binder)) =
+                (self.folders.get(&line.device), self.binders.get(&row.campaign))
+            else {
                 continue;
             };
             self.answer.spoken.push(Spoken {
@@ -582,8 +608,18 @@ impl Folder {
         self.rows.iter().position(|row| row.deployment.label().holds_slot())
     }
 
-    fn waiting_for_retry(&self) -> Option<usize> {
-        self.rows.iter().position(|row| row.deployment.label() == Label::Waiting)
+    /// The deployment that is between two attempts: a report of the last one may still arrive.
+    fn between_attempts(&self) -> Option<usize> {
+        self.rows.iter().position(|row| match row.deployment.label() {
+            Label::Waiting => true,
+            Label::Released => row.deployment.attempt > 1,
+            Label::Queued
+            | Label::Asked
+            | Label::Offered
+            | Label::Running
+            | Label::Confirming
+            | Label::Finished(_) => false,
+        })
     }
 }
 

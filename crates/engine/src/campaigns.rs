@@ -12,8 +12,8 @@ use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, ch
 use otaru_core::deployment::{Deployment, Event, Label};
 use otaru_proto::DeviceId;
 use otaru_store::{
-    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, Fault, NewCampaign, PackageRow, Page,
-    StoreError, Targets, Wanted,
+    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, Fault, NewCampaign,
+    PackageRow, Page, StoreError, Targets, Wanted,
 };
 use tokio::sync::Notify;
 
@@ -82,7 +82,9 @@ pub enum CampaignError {
     #[error("`devices.tags` is empty; name at least one tag, or choose by product_id")]
     NoTags,
     /// Devices that are not registered.
-    #[error("`devices.ids` names {count} unregistered devices, the first are {first}; register them or leave them out")]
+    #[error(
+        "`devices.ids` names {count} unregistered devices, the first are {first}; register them or leave them out"
+    )]
     UnknownDevices {
         /// How many.
         count: usize,
@@ -167,7 +169,11 @@ impl Engine {
     /// # Errors
     ///
     /// What about the request is not accepted, with the value; nothing is stored then.
-    pub async fn create_campaign(&self, by: &Operator, request: CampaignRequest) -> Result<CampaignRow, CampaignError> {
+    pub async fn create_campaign(
+        &self,
+        by: &Operator,
+        request: CampaignRequest,
+    ) -> Result<CampaignRow, CampaignError> {
         let shared = &self.shared;
         let name_chars = request.name.trim().chars().count();
         if name_chars == 0 || name_chars > NAME_CHARS_MAX {
@@ -227,7 +233,8 @@ impl Engine {
         let parsed: Vec<Option<DeviceId>> = ids.iter().map(|id| DeviceId::parse(id).ok()).collect();
         let usable: Vec<DeviceId> = parsed.iter().flatten().cloned().collect();
         let mut known = self.shared.store.keys_of(&usable).await?.into_iter();
-        let (mut unknown, mut wrong, mut keys, mut seen) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut unknown, mut wrong, mut keys, mut seen) =
+            (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
         for (id, parsed) in ids.iter().zip(&parsed) {
             match parsed.as_ref().and_then(|_| known.next().flatten()) {
                 None => unknown.push(id.as_str()),
@@ -272,7 +279,11 @@ impl Engine {
     /// # Errors
     ///
     /// `WrongState`: it has ended, or is paused.
-    pub async fn start_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+    pub async fn start_campaign(
+        &self,
+        by: &Operator,
+        campaign_id: &str,
+    ) -> Result<(CampaignRow, Counts), CampaignError> {
         use CampaignState::{Draft, Preparing, Running};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.started && matches!(row.state, Preparing | Running) {
@@ -289,7 +300,11 @@ impl Engine {
     /// # Errors
     ///
     /// `WrongState`: it is not running.
-    pub async fn pause_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+    pub async fn pause_campaign(
+        &self,
+        by: &Operator,
+        campaign_id: &str,
+    ) -> Result<(CampaignRow, Counts), CampaignError> {
         use CampaignState::{Paused, Running};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.state == Paused {
@@ -304,7 +319,11 @@ impl Engine {
     /// # Errors
     ///
     /// `WrongState`: it is not paused.
-    pub async fn resume_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+    pub async fn resume_campaign(
+        &self,
+        by: &Operator,
+        campaign_id: &str,
+    ) -> Result<(CampaignRow, Counts), CampaignError> {
         use CampaignState::{Paused, Running};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.state == Running {
@@ -321,7 +340,11 @@ impl Engine {
     /// # Errors
     ///
     /// `WrongState`: it has finished.
-    pub async fn cancel_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+    pub async fn cancel_campaign(
+        &self,
+        by: &Operator,
+        campaign_id: &str,
+    ) -> Result<(CampaignRow, Counts), CampaignError> {
         use CampaignState::{Cancelled, Draft, Paused, Preparing, Running, Scheduled};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.state == Cancelled {
@@ -348,7 +371,10 @@ impl Engine {
         let filter = DeploymentFilter { labels: labels.map(|labels| labels.into_iter().collect()) };
         let records = self.shared.store.deployments(row.key, filter, page).await?;
         let facts: Vec<_> = row.packages.iter().map(|package| facts_of(package)).collect();
-        Ok(records.into_iter().map(|record| DeploymentView::of(record, &facts, &self.shared.downloads)).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| DeploymentView::of(record, &facts, &self.shared.downloads))
+            .collect())
     }
 
     async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
@@ -510,7 +536,8 @@ impl Shared {
             }
             if counts.of(Label::Queued) > 0 {
                 let released = self.released(&row.policy);
-                let chunk = self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
+                let chunk =
+                    self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
                 self.consider(&chunk.moved);
                 if !chunk.done {
                     continue;
@@ -520,7 +547,9 @@ impl Shared {
             self.consider_connected();
             if row.filled && counts.unfinished() == 0 {
                 let (from, to) = ([CampaignState::Running], CampaignState::Finished);
-                self.store.move_campaign(&self.platform(), campaign, &from, to, None, self.clock.wall()).await?;
+                self.store
+                    .move_campaign(&self.platform(), campaign, &from, to, None, self.clock.wall())
+                    .await?;
             }
             return Ok(());
         }

@@ -42,10 +42,14 @@ pub enum Refusal {
     #[error("keep alive of {0} s is outside the range; 30 to 1200 s is accepted")]
     BadKeepAlive(u16),
     /// Nobody registered it.
-    #[error("device {0} is not registered; register it with POST /api/v1/devices, with this device_id and its secret")]
+    #[error(
+        "device {0} is not registered; register it with POST /api/v1/devices, with this device_id and its secret"
+    )]
     UnknownDevice(String),
     /// The secret is another one.
-    #[error("wrong password; it is the lower-case hex HMAC-SHA256 with the client id's last ten digits as key and the device's secret as message")]
+    #[error(
+        "wrong password; it is the lower-case hex HMAC-SHA256 with the client id's last ten digits as key and the device's secret as message"
+    )]
     WrongPassword,
     /// Client id and user name differ.
     #[error("the client id names {client_id_device}, the user name {username}; both are to be the device id")]
@@ -56,7 +60,9 @@ pub enum Refusal {
         username: String,
     },
     /// Sign type 1, and the hour is too far from ours.
-    #[error("the client id's hour {0} is outside the accepted window; set the device's clock, or use sign type 0")]
+    #[error(
+        "the client id's hour {0} is outside the accepted window; set the device's clock, or use sign type 0"
+    )]
     StampOutsideWindow(String),
     /// An operator froze it.
     #[error("the device is frozen")]
@@ -108,7 +114,8 @@ impl Engine {
         if shared.is_stopping() {
             return Err(Refusal::Unavailable);
         }
-        let client_id = ClientId::parse(request.client_id).map_err(|e| Refusal::BadClientId(e.to_string()))?;
+        let client_id =
+            ClientId::parse(request.client_id).map_err(|e| Refusal::BadClientId(e.to_string()))?;
         let username = request.username.unwrap_or_default();
         if client_id.device.as_str() != username {
             let client_id_device = client_id.device.to_string();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use otaru_core::deployment::Event;
 use otaru_proto::{DeviceId, DeviceIdError};
 use otaru_store::{
-    DeviceFilter, DeviceKey, DevicePatch, DeviceRecord, NewDevice, Page, ProductKey, ProductRow, StoreError, Wanted,
+    DeviceFilter, DeviceKey, DevicePatch, DeviceRecord, NewDevice, Page, ProductKey, ProductRow, StoreError,
+    Wanted,
 };
 
 use crate::driver::Engine;
@@ -110,7 +111,9 @@ impl Faulty for DeviceError {
     fn kind(&self) -> Kind {
         match self {
             DeviceError::Unknown(_) => Kind::NotFound,
-            DeviceError::BadId { .. } | DeviceError::Length { .. } | DeviceError::TooManyTags(_) => Kind::Invalid,
+            DeviceError::BadId { .. } | DeviceError::Length { .. } | DeviceError::TooManyTags(_) => {
+                Kind::Invalid
+            }
             DeviceError::Random => Kind::Internal,
             DeviceError::Store(StoreError::Missing { what: "product" | "gateway", .. }) => Kind::Invalid,
             DeviceError::Store(error) => error.kind(),
@@ -162,7 +165,11 @@ impl Engine {
     /// # Errors
     ///
     /// What about the request is not accepted; `Store(Exists)`: the device id or the node id is taken.
-    pub async fn register_device(&self, by: &Operator, request: DeviceRequest) -> Result<RegisteredDevice, DeviceError> {
+    pub async fn register_device(
+        &self,
+        by: &Operator,
+        request: DeviceRequest,
+    ) -> Result<RegisteredDevice, DeviceError> {
         let shared = &self.shared;
         check_length("node_id", &request.node_id, 1, 64, "1 to 64")?;
         check_length("product_id", &request.product_id, 1, NAME_CHARS_MAX, "1 to 256")?;
@@ -183,7 +190,8 @@ impl Engine {
         if let Some(secret) = &secret {
             check_length("secret", secret, 1, SECRET_BYTES_MAX, "1 to 256")?;
         }
-        let sealed_secret = secret.as_ref().map(|secret| shared.vault.seal(device_id.as_str(), secret.as_bytes()));
+        let sealed_secret =
+            secret.as_ref().map(|secret| shared.vault.seal(device_id.as_str(), secret.as_bytes()));
         let device = NewDevice {
             device_id,
             node_id: request.node_id,
@@ -214,7 +222,11 @@ impl Engine {
     /// # Errors
     ///
     /// The store could not be read.
-    pub async fn devices(&self, filter: DeviceFilter, page: Page<DeviceKey>) -> Result<Vec<DeviceView>, StoreError> {
+    pub async fn devices(
+        &self,
+        filter: DeviceFilter,
+        page: Page<DeviceKey>,
+    ) -> Result<Vec<DeviceView>, StoreError> {
         let records = self.shared.store.devices(filter, page).await?;
         Ok(records.into_iter().map(|record| self.view_of(record, None)).collect())
     }
@@ -250,7 +262,10 @@ impl Engine {
             name: change.name,
             tags: change.tags,
             frozen: change.frozen,
-            sealed_secret: change.secret.as_ref().map(|secret| shared.vault.seal(id.as_str(), secret.as_bytes())),
+            sealed_secret: change
+                .secret
+                .as_ref()
+                .map(|secret| shared.vault.seal(id.as_str(), secret.as_bytes())),
         };
         let ends_session = if change.frozen == Some(true) {
             Some("frozen")

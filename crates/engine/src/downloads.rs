@@ -35,7 +35,9 @@ pub struct Download {
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// Nothing to check.
-    #[error("no token; send the notice's access_token as `Authorization: Bearer TOKEN` or `?access_token=TOKEN`")]
+    #[error(
+        "no token; send the notice's access_token as `Authorization: Bearer TOKEN` or `?access_token=TOKEN`"
+    )]
     NoToken,
     /// Not one of ours, or of another deployment.
     #[error("this token is not for this download")]
@@ -112,7 +114,8 @@ impl Engine {
         if !is_told || claim.attempt != state.attempt {
             return Err(DownloadError::Finished);
         }
-        let campaign = shared.store.campaign_by_key(record.row.campaign).await?.ok_or(DownloadError::Unknown)?.0;
+        let campaign =
+            shared.store.campaign_by_key(record.row.campaign).await?.ok_or(DownloadError::Unknown)?.0;
         let package = state.package.and_then(|index| campaign.packages.get(usize::from(index)));
         let package: &Arc<PackageRow> = package.ok_or(DownloadError::Unknown)?;
         let reader = shared.blobs.open(&package.artifact_id).await?.ok_or(DownloadError::BytesMissing)?;

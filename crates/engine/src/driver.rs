@@ -16,8 +16,8 @@ use bytes::Bytes;
 use otaru_core::{Epoch, ServiceTime};
 use otaru_proto::{Access, Downlink, Notice, encode_downlink};
 use otaru_store::{
-    Actor, BlobStore, CampaignKey, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent, Say, Store,
-    StoreError, Vault,
+    Actor, BlobStore, CampaignKey, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent,
+    Say, Store, StoreError, Vault,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -29,7 +29,9 @@ use crate::connect::RefusedConnections;
 use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
-use crate::limits::{BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY};
+use crate::limits::{
+    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY,
+};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
 use crate::settings::Settings;
 
@@ -348,7 +350,9 @@ async fn store_part(
                 return Ok(committed);
             }
             Err(
-                error @ (StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. }),
+                error @ (StoreError::Constraint(_)
+                | StoreError::DecisionPanicked(_)
+                | StoreError::Corrupt { .. }),
             ) => return Err(Unstorable::Poisoned(error)),
             Err(error) => {
                 shared.outage_begins(&error);
@@ -498,7 +502,9 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
                     (format!("{path}?access_token={token}"), Access::Token(token))
                 }
                 otaru_store::Delivery::Token => (path, Access::Token(token)),
-                otaru_store::Delivery::SignedUrl => (format!("{path}?access_token={token}"), Access::SignedUrl),
+                otaru_store::Delivery::SignedUrl => {
+                    (format!("{path}?access_token={token}"), Access::SignedUrl)
+                }
             };
             Downlink::Notice(Notice {
                 kind: package.kind,
@@ -541,7 +547,9 @@ fn hand_out_slots(shared: &Shared, answer: &Answer) {
 async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch) {
     let mut after = None;
     loop {
-        let Ok(children) = shared.store.children_with_work(gateway, after, CHILDREN_CHUNK).await else { return };
+        let Ok(children) = shared.store.children_with_work(gateway, after, CHILDREN_CHUNK).await else {
+            return;
+        };
         after = children.last().copied();
         if children.is_empty() || shared.sessions.current(gateway, epoch).is_none() {
             return;

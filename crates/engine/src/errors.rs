@@ -50,7 +50,9 @@ impl Faulty for StoreError {
             StoreError::Exists { .. } => "exists_already",
             StoreError::Missing { .. } => "not_found",
             StoreError::InUse { .. } => "in_use",
-            StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => "unavailable",
+            StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {
+                "unavailable"
+            }
             _ => match StoreError::fault(self) {
                 Fault::Caller => "invalid",
                 Fault::Unavailable => "unavailable",

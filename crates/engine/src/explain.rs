@@ -111,7 +111,8 @@ impl Engine {
             .find(|d| d.row.deployment.label().holds_slot())
             .map(|d| (d.row.key, d.campaign_id.clone()));
         for deployment in deployments {
-            let busy = busy_with.as_ref().filter(|(key, _)| *key != deployment.row.key).map(|(_, id)| id.clone());
+            let busy =
+                busy_with.as_ref().filter(|(key, _)| *key != deployment.row.key).map(|(_, id)| id.clone());
             explanation.deployments.push(self.explain_deployment(deployment, online, busy).await?);
         }
         explanation.sentences = sentences(&explanation);
@@ -145,7 +146,8 @@ impl Engine {
             WallTime(shared.clock.wall().0.saturating_add(wait))
         };
         let looked_at_again = deployment.wake_at().map(wall);
-        let has_begun = !matches!(deployment.state, State::Queued | State::Released { .. } | State::Waiting { .. });
+        let has_begun =
+            !matches!(deployment.state, State::Queued | State::Released { .. } | State::Waiting { .. });
         let view = DeploymentView::of(record, &facts, &shared.downloads);
         Ok(DeploymentExplanation {
             campaign_id: campaign.campaign_id.clone(),
@@ -182,7 +184,9 @@ fn unregistered(device_id: &str, refused: RefusedConnection) -> DeviceExplanatio
 fn sentences(found: &DeviceExplanation) -> Vec<String> {
     let mut sentences = Vec::new();
     if found.frozen {
-        sentences.push("The device is frozen and may not connect; unfreeze it with PATCH {\"frozen\": false}.".into());
+        sentences.push(
+            "The device is frozen and may not connect; unfreeze it with PATCH {\"frozen\": false}.".into(),
+        );
     }
     if let Some(refused) = &found.refused_connection {
         sentences.push(format!("It was refused {} times: {}.", refused.times, refused.message));
@@ -196,7 +200,10 @@ fn sentences(found: &DeviceExplanation) -> Vec<String> {
         sentences.push(format!("Campaign \u{201c}{}\u{201d}: {why}", deployment.campaign_name));
     }
     if let Some(last) = found.deployments.iter().find(|d| d.outcome.is_some()) {
-        sentences.push(format!("The last one that ended, \u{201c}{}\u{201d}: {}", last.campaign_name, last.explanation));
+        sentences.push(format!(
+            "The last one that ended, \u{201c}{}\u{201d}: {}",
+            last.campaign_name, last.explanation
+        ));
     }
     if found.deployments.is_empty() {
         sentences.push("No campaign has ever been for this device.".into());
@@ -208,18 +215,30 @@ fn shown(why: &HeldBack) -> HeldBackShown {
     let (reason, with, explanation) = match why {
         HeldBack::NotStarted => ("not_started", None, "The campaign was not started.".to_owned()),
         HeldBack::Paused => ("paused", None, "The campaign is paused.".to_owned()),
-        HeldBack::WaveNotOpen => ("wave_not_open", None, "The wave that has the device is not open yet.".to_owned()),
-        HeldBack::Offline { .. } => ("offline", None, "May go; waiting for the device to come online.".to_owned()),
-        HeldBack::Busy { with } => {
-            ("busy", Some(with.clone()), format!("Another campaign, {with}, is working on the device; waiting for its end."))
+        HeldBack::WaveNotOpen => {
+            ("wave_not_open", None, "The wave that has the device is not open yet.".to_owned())
         }
+        HeldBack::Offline { .. } => {
+            ("offline", None, "May go; waiting for the device to come online.".to_owned())
+        }
+        HeldBack::Busy { with } => (
+            "busy",
+            Some(with.clone()),
+            format!("Another campaign, {with}, is working on the device; waiting for its end."),
+        ),
         HeldBack::TooManyAtOnce { limit } => (
             "too_many_at_once",
             None,
-            format!("{limit} devices are at work, as many as the campaign allows at once; waiting for one to end."),
+            format!(
+                "{limit} devices are at work, as many as the campaign allows at once; waiting for one to end."
+            ),
         ),
-        HeldBack::PackageNotReady => ("package_not_ready", None, "The package's bytes are not ready.".to_owned()),
-        HeldBack::AwaitingRetry { .. } => ("awaiting_retry", None, "It failed and will be tried again.".to_owned()),
+        HeldBack::PackageNotReady => {
+            ("package_not_ready", None, "The package's bytes are not ready.".to_owned())
+        }
+        HeldBack::AwaitingRetry { .. } => {
+            ("awaiting_retry", None, "It failed and will be tried again.".to_owned())
+        }
         HeldBack::NothingToStart => ("nothing_to_start", None, "Nothing is to be started.".to_owned()),
     };
     HeldBackShown { reason, with, explanation }

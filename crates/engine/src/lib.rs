@@ -48,7 +48,7 @@ pub use tokens::{NewToken, Operator, TokenError};
 pub use views::{DeploymentView, DeviceView, ReportView};
 
 pub use otaru_store::{
-    Actor, ArtifactRow, AuditRow, BlobReader, CampaignRow, Counts, Delivery as PackageDelivery, DeviceFilter,
-    DeviceRecord, OutboxSeq, Fault, PackageRow, Page, ProductRow, Role, StoreError, TokenRow,
-    CampaignKey, DeploymentKey, DeviceKey, PackageKey, ProductKey, ReportSeq,
+    Actor, ArtifactRow, AuditRow, BlobReader, CampaignKey, CampaignRow, Counts, Delivery as PackageDelivery,
+    DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, OutboxSeq, PackageKey, PackageRow, Page,
+    ProductKey, ProductRow, ReportSeq, Role, StoreError, TokenRow,
 };

@@ -47,7 +47,9 @@ pub enum PackageError {
     #[error("`source_versions` has {0} entries; up to 20 are accepted")]
     TooManySources(usize),
     /// Not a plain file name.
-    #[error("`file_name` is {0:?}; 1 to 128 characters of A-Z a-z 0-9 . _ - are accepted, not starting with a dot")]
+    #[error(
+        "`file_name` is {0:?}; 1 to 128 characters of A-Z a-z 0-9 . _ - are accepted, not starting with a dot"
+    )]
     FileName(String),
     /// Too long.
     #[error("`custom_info` has {0} characters; up to 4096 are accepted")]
@@ -92,7 +94,11 @@ impl Engine {
     /// # Errors
     ///
     /// What about the request is not accepted; `Store(Exists)`: product, kind and version are taken.
-    pub async fn create_package(&self, by: &Operator, request: PackageRequest) -> Result<PackageRow, PackageError> {
+    pub async fn create_package(
+        &self,
+        by: &Operator,
+        request: PackageRequest,
+    ) -> Result<PackageRow, PackageError> {
         let shared = &self.shared;
         check_version("version", &request.version)?;
         if request.source_versions.len() > SOURCE_VERSIONS_MAX {
@@ -150,7 +156,9 @@ impl Engine {
     /// `Unknown`; `Store(InUse)`: a campaign refers to it.
     pub async fn delete_package(&self, by: &Operator, package_id: &str) -> Result<(), PackageError> {
         match self.shared.store.delete_package(&by.actor, package_id, self.shared.clock.wall()).await {
-            Err(StoreError::Missing { what: "package", .. }) => Err(PackageError::Unknown(package_id.to_owned())),
+            Err(StoreError::Missing { what: "package", .. }) => {
+                Err(PackageError::Unknown(package_id.to_owned()))
+            }
             other => Ok(other?),
         }
     }
@@ -163,8 +171,13 @@ fn check_version(field: &'static str, version: &str) -> Result<(), PackageError>
 /// Plain enough for a URL, a `Content-Disposition` without quotes, and every file system.
 fn check_file_name(name: &str) -> Result<(), PackageError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let is_fine = (1..=FILE_NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.');
-    if is_fine { Ok(()) } else { Err(PackageError::FileName(name.chars().take(FILE_NAME_CHARS_MAX).collect())) }
+    let is_fine =
+        (1..=FILE_NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.');
+    if is_fine {
+        Ok(())
+    } else {
+        Err(PackageError::FileName(name.chars().take(FILE_NAME_CHARS_MAX).collect()))
+    }
 }
 
 #[cfg(test)]

@@ -311,7 +311,9 @@ impl Settling {
         queue.drain(..count).map(|(_, device, epoch)| (device, epoch)).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, std::collections::VecDeque<(std::time::Duration, DeviceKey, Epoch)>> {
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::VecDeque<(std::time::Duration, DeviceKey, Epoch)>> {
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

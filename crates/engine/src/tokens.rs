@@ -116,7 +116,13 @@ impl Engine {
         Ok(Some(made))
     }
 
-    async fn keep_token(&self, by: &Actor, name: &str, role: Role, token: &str) -> Result<TokenRow, TokenError> {
+    async fn keep_token(
+        &self,
+        by: &Actor,
+        name: &str,
+        role: Role,
+        token: &str,
+    ) -> Result<TokenRow, TokenError> {
         let now = self.shared.clock.wall();
         let project: ProjectKey = by.project;
         let row = TokenRow {

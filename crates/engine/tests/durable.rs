@@ -48,7 +48,11 @@ async fn what_a_failing_store_refused_is_acknowledged_only_once_it_is_stored() {
     faults.heal();
     assert_eq!(device.next().await, Delivery::Acknowledge(ticket));
     assert!(platform.engine.health().ready);
-    assert_eq!(platform.engine.reports(id.as_str(), None, 10).await.unwrap().len(), 2, "stored once, not twice");
+    assert_eq!(
+        platform.engine.reports(id.as_str(), None, 10).await.unwrap().len(),
+        2,
+        "stored once, not twice"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +61,8 @@ async fn a_store_that_stays_out_costs_the_session_and_not_the_report() {
     let impatient = Settings { outage_patience: Duration::from_millis(100), ..settings() };
     let clock = WoundClock::new();
     let engine =
-        otaru_engine::Engine::open(impatient, store, BlobStore::memory(), Vault::for_tests(), clock.clone()).await;
+        otaru_engine::Engine::open(impatient, store, BlobStore::memory(), Vault::for_tests(), clock.clone())
+            .await;
     let engine = engine.unwrap();
     engine.ensure_admin(Some("t")).await.unwrap();
     let by = engine.operator("t").await.unwrap();
@@ -150,10 +155,16 @@ async fn a_download_token_lives_as_long_as_its_attempt() {
     assert_eq!(platform.deployment(&campaign, &id).await.downloaded_bytes, Some(8));
 
     assert!(matches!(platform.engine.download(&deployment, None).await, Err(DownloadError::NoToken)));
-    assert!(matches!(platform.engine.download(&deployment, Some("1.2.3")).await, Err(DownloadError::BadToken)));
+    assert!(matches!(
+        platform.engine.download(&deployment, Some("1.2.3")).await,
+        Err(DownloadError::BadToken)
+    ));
     assert!(matches!(platform.engine.download("nonsense", Some(&token)).await, Err(DownloadError::Unknown)));
     device.report_progress(10, 0, "v1").await;
-    assert!(matches!(platform.engine.download(&deployment, Some(&token)).await, Err(DownloadError::Finished)));
+    assert!(matches!(
+        platform.engine.download(&deployment, Some(&token)).await,
+        Err(DownloadError::Finished)
+    ));
     platform.clock.pass(Duration::from_secs(24 * 3600 + 1));
     assert!(matches!(platform.engine.download(&deployment, Some(&token)).await, Err(DownloadError::Expired)));
 }
@@ -167,7 +178,8 @@ async fn a_poisoned_event_is_kept_aside_and_does_not_hold_up_the_others() {
     let mut devices = [platform.connect(&first).await, platform.connect(&second).await];
     // A store that cannot take one certain report, whatever is done around it.
     let beside = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
-    let poison = "CREATE TRIGGER poison BEFORE INSERT ON report WHEN instr(new.payload, CAST('poison' AS BLOB))
+    let poison =
+        "CREATE TRIGGER poison BEFORE INSERT ON report WHEN instr(new.payload, CAST('poison' AS BLOB))
                   BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
     beside.execute_batch(poison).unwrap();
 
@@ -178,7 +190,11 @@ async fn a_poisoned_event_is_kept_aside_and_does_not_hold_up_the_others() {
         sent.push((round % 2, device.publish(progress_report(&device.id.clone(), 0, 1, version))));
     }
     for (which, ticket) in sent {
-        assert_eq!(devices[which].next().await, Delivery::Acknowledge(ticket), "in order, the poisoned one as well");
+        assert_eq!(
+            devices[which].next().await,
+            Delivery::Acknowledge(ticket),
+            "in order, the poisoned one as well"
+        );
     }
     let kept = platform.engine.reports(first.as_str(), None, 100).await.unwrap().len()
         + platform.engine.reports(second.as_str(), None, 100).await.unwrap().len();

@@ -72,7 +72,11 @@ async fn a_failure_code_is_kept_whatever_version_it_names() {
     let shown = platform.until(&campaign, &id, "failed").await;
     assert_eq!(shown.result_code, Some(4711));
     let seen = platform.engine.device(id.as_str()).await.unwrap().unwrap();
-    assert_eq!(seen.record.state.firmware_version.as_deref(), Some("v1"), "the version of a failure is not taken");
+    assert_eq!(
+        seen.record.state.firmware_version.as_deref(),
+        Some("v1"),
+        "the version of a failure is not taken"
+    );
 }
 
 #[tokio::test]
@@ -149,7 +153,8 @@ async fn a_device_busy_in_another_campaign_waits_and_the_reason_names_that_campa
     let second = platform.campaign(&second_package, &[&id], Policy::default()).await;
     platform.until(&second, &id, "released").await;
     let explanation = platform.engine.explain(id.as_str()).await.unwrap();
-    let held = explanation.deployments.iter().find(|d| d.campaign_id == second).unwrap().held_back.clone().unwrap();
+    let held =
+        explanation.deployments.iter().find(|d| d.campaign_id == second).unwrap().held_back.clone().unwrap();
     assert_eq!((held.reason, held.with.as_deref()), ("busy", Some(first.as_str())));
     assert!(explanation.sentences.iter().any(|s| s.contains(&first)), "{:?}", explanation.sentences);
 

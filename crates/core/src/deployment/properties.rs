@@ -24,7 +24,7 @@ use crate::limits::RETRIES_MAX;
 use crate::{Epoch, ServiceTime};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     /// What is finished stays as it is, but for the note that the truth came late.
     #[test]

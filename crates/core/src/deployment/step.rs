@@ -15,17 +15,18 @@ use crate::{Epoch, ServiceTime};
 pub enum Event<'a> {
     /// The wave that has the device was opened.
     Opened,
-    /// The plan lets the device go: it can be reached in this session, and there is a slot for it.
+    /// The plan lets the device go: it can be reached in this session, and there is a slot for it. Changes nothing
+    /// if the device is in another session by now, or in none.
     Start {
         /// The session.
         epoch: Epoch,
     },
-    /// The device can be reached in this session. Harmless if that is known already.
+    /// The device can be reached in this session. Harmless if that is known already, or not true any more.
     Reconnected {
         /// The session.
         epoch: Epoch,
     },
-    /// The device cannot be reached any more.
+    /// The device cannot be reached any more. Changes nothing if it can be by now.
     LinkLost,
     /// The device said which versions it runs, asked or not.
     VersionReported(&'a VersionReport),
@@ -37,7 +38,7 @@ pub enum Event<'a> {
     Cancelled,
     /// Another campaign takes the device over.
     Superseded,
-    /// The device is busy in another campaign, and this one does not wait.
+    /// The device is busy in another campaign, and this one does not wait. Changes nothing once it has begun.
     Conflicted,
     /// The device was deleted.
     Removed,

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use otaru_core::WallTime;
 use otaru_core::campaign::Policy;
 use otaru_engine::{
-    CampaignRequest, Clock, ConnectRequest, Counts, Declared, Delivery, DeploymentView, DeviceRequest, DeviceSelection,
-    Engine, Operator, PackageDelivery, PackageRequest, Page, Refusal, Role, Session, Settings, Uplink, UplinkReading,
+    CampaignRequest, Clock, ConnectRequest, Counts, Declared, Delivery, DeploymentView, DeviceRequest,
+    DeviceSelection, Engine, Operator, PackageDelivery, PackageRequest, Page, Refusal, Role, Session,
+    Settings, Uplink, UplinkReading,
 };
 use otaru_proto::{
     ClientId, DeviceId, Downlink, Notice, PackageKind, Percent, ProgressReport, ResultCode, Stamp, Version,
-    VersionReport, decode_downlink, decode_uplink, device_password, encode_progress_report, encode_version_report,
+    VersionReport, decode_downlink, decode_uplink, device_password, encode_progress_report,
+    encode_version_report,
 };
 use otaru_store::{Actor, BlobStore, Faults, SqliteOptions, Store, Vault};
 
@@ -74,8 +76,15 @@ impl Platform {
         Platform::on(store, None, settings, clock).await
     }
 
-    async fn on(store: Store, faults: Option<Faults>, settings: Settings, clock: Arc<WoundClock>) -> Platform {
-        let engine = Engine::open(settings, store, BlobStore::memory(), Vault::for_tests(), clock.clone()).await.unwrap();
+    async fn on(
+        store: Store,
+        faults: Option<Faults>,
+        settings: Settings,
+        clock: Arc<WoundClock>,
+    ) -> Platform {
+        let engine = Engine::open(settings, store, BlobStore::memory(), Vault::for_tests(), clock.clone())
+            .await
+            .unwrap();
         let token = "otaru_test";
         engine.ensure_admin(Some(token)).await.unwrap();
         let by = engine.operator(token).await.unwrap();
@@ -187,7 +196,8 @@ impl Platform {
 
     pub async fn try_connect(&self, id: &DeviceId, secret: &str) -> Result<Device, Refusal> {
         let stamp = Stamp::from_unix_secs(1_700_000_000);
-        let client_id = ClientId { device: id.clone(), id_type: 0, sign_type: 0, stamp: stamp.clone() }.to_string();
+        let client_id =
+            ClientId { device: id.clone(), id_type: 0, sign_type: 0, stamp: stamp.clone() }.to_string();
         let password = device_password(secret.as_bytes(), &stamp);
         let request = ConnectRequest {
             client_id: &client_id,
@@ -288,13 +298,17 @@ impl Device {
 
     async fn next_matching<T>(&mut self, wanted: impl Fn(&Delivery) -> Option<T>) -> T {
         loop {
-            if let Some((at, found)) =
-                self.mail.iter().enumerate().find_map(|(at, delivery)| wanted(delivery).map(|found| (at, found)))
+            if let Some((at, found)) = self
+                .mail
+                .iter()
+                .enumerate()
+                .find_map(|(at, delivery)| wanted(delivery).map(|found| (at, found)))
             {
                 self.mail.remove(at);
                 return found;
             }
-            let waited = tokio::time::timeout(Duration::from_secs(20), self.session.deliveries(&mut self.mail)).await;
+            let waited =
+                tokio::time::timeout(Duration::from_secs(20), self.session.deliveries(&mut self.mail)).await;
             assert!(waited.is_ok(), "nothing came for {}", self.id);
         }
     }
