@@ -97,16 +97,11 @@ impl Engine {
     /// The reason, which is also remembered and shown to operators. `Unavailable` is the only one that the
     /// device should answer by trying again as it is.
     pub async fn connect(&self, request: ConnectRequest<'_>) -> Result<Session, Refusal> {
-        match self.admit(&request).await {
-            Ok(session) => {
-                metrics::counter!("otaru_connects_total", "as" => "accepted").increment(1);
-                Ok(session)
-            }
-            Err(refusal) => {
-                self.note_refusal(request.client_id, request.username, request.peer, &refusal);
-                Err(refusal)
-            }
+        let admitted = self.admit(&request).await;
+        if let Err(refusal) = &admitted {
+            self.note_refusal(request.client_id, request.username, request.peer, refusal);
         }
+        admitted
     }
 
     async fn admit(&self, request: &ConnectRequest<'_>) -> Result<Session, Refusal> {
@@ -163,9 +158,8 @@ impl Engine {
         Session::new(shared.clone(), session)
     }
 
-    /// Remembers and counts a refusal.
+    /// Remembers a refusal.
     pub fn note_refusal(&self, client_id: &str, username: Option<&str>, peer: SocketAddr, refusal: &Refusal) {
-        metrics::counter!("otaru_connects_total", "as" => refusal.code()).increment(1);
         tracing::info!(client_id = %clip(client_id), %peer, code = refusal.code(), "connection refused");
         // Whom the owner would look for: the user name is the device id, if there is one.
         let name = username.filter(|name| !name.is_empty()).unwrap_or(client_id);

@@ -103,6 +103,7 @@ impl Engine {
         vault: Vault,
         clock: Arc<dyn Clock>,
     ) -> Result<Engine, OpenError> {
+        describe_metrics();
         let boot = store.boot(clock.wall()).await?;
         // A new store has no device to wait for.
         let grace = if boot.last_seen.is_some() { settings.reconnect_grace } else { Duration::ZERO };
@@ -186,6 +187,17 @@ impl Engine {
     pub async fn room(&self) {
         self.shared.inbox.room().await;
     }
+}
+
+fn describe_metrics() {
+    metrics::describe_counter!("otaru_uplinks_total", "Messages of devices, by what became of them.");
+    metrics::describe_counter!("otaru_deployments_finished_total", "Deployments that ended, by outcome.");
+    metrics::describe_counter!("otaru_store_outages_total", "How often the store could not be written.");
+    metrics::describe_counter!(
+        "otaru_quarantined_events_total",
+        "Events that could not be processed and were kept aside; every one is a bug."
+    );
+    metrics::describe_histogram!("otaru_batch_events", "Messages and other events per transaction.");
 }
 
 impl Shared {
