@@ -31,11 +31,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// A body without a type is taken for JSON: that is what `curl -d` in a hurry and small HTTP stacks send.
+/// A body without a type, or with the one that `curl -d` declares by itself, is taken for JSON: a person in a hurry
+/// means JSON, and a body that is none is refused as such.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let sent = String::from_utf8_lossy(value.as_bytes());
     let essence = sent.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/x-www-form-urlencoded" {
+        return Ok(());
+    }
     if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
         return Ok(());
     }

@@ -41,8 +41,8 @@ pub(crate) struct Answer {
     pub(crate) spoken: Vec<Spoken>,
     /// Devices that could go but for a slot of this campaign.
     pub(crate) held_for_slot: Vec<(CampaignKey, DeviceKey)>,
-    /// How many slots of a limited campaign became free.
-    pub(crate) freed: BTreeMap<CampaignKey, usize>,
+    /// How many slots each limited campaign that was looked at has free now.
+    pub(crate) free_slots: BTreeMap<CampaignKey, usize>,
     /// Gateways that can be reached now: their children with work are to be looked at.
     pub(crate) gateways: Vec<(DeviceKey, Epoch)>,
     /// Whether a deployment of the device is at work, by the device whose session is concerned.
@@ -504,11 +504,7 @@ impl<'a> Desk<'a> {
             if before != after {
                 moved(binder, before, after);
                 if before.holds_slot() && !after.holds_slot() {
-                    // The device itself is free again, and so is a place in the campaign.
-                    folder.consider = true;
-                    if binder.row.policy.slots.concurrency.is_some() {
-                        *self.answer.freed.entry(row.campaign).or_default() += 1;
-                    }
+                    folder.consider = true; // the device is free for another campaign
                 }
                 if let State::Finished(outcome) = &row.deployment.state {
                     self.answer.finished.push((row.key, outcome.kind));
@@ -567,6 +563,10 @@ impl<'a> Desk<'a> {
                 .extend(folder.rows.iter().filter(|r| folder.changed.contains(&r.key)).cloned());
         }
         for (key, binder) in &self.binders {
+            if let Some(limit) = binder.row.policy.slots.concurrency {
+                let free = u64::from(limit).saturating_sub(binder.counts.slots_held());
+                self.answer.free_slots.insert(*key, usize::try_from(free).unwrap_or(usize::MAX));
+            }
             let runs = matches!(binder.row.state, CampaignState::Running | CampaignState::Paused);
             if runs && binder.row.filled && binder.counts.unfinished() == 0 {
                 self.changes.ended.push(*key);

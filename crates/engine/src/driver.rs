@@ -7,7 +7,7 @@
 //! - An event that cannot be decided or stored by itself is kept aside and acknowledged as not stored, and
 //!   does not hold up the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub(crate) struct Shared {
     /// The earliest deadline, as far as known; `i64::MAX` for none.
     next_wake: AtomicI64,
     /// Devices that could go but for a slot, by campaign.
-    slot_queue: Mutex<BTreeMap<CampaignKey, std::collections::VecDeque<DeviceKey>>>,
+    slot_queues: Mutex<BTreeMap<CampaignKey, SlotQueue>>,
     outage: Mutex<Option<String>>,
     /// After a deadline that cannot be processed, none is looked at before this.
     due_rests_until: Mutex<Duration>,
@@ -129,7 +129,7 @@ impl Engine {
             boot: boot.number,
             next_session: AtomicI64::new(0),
             next_wake: AtomicI64::new(0),
-            slot_queue: Mutex::default(),
+            slot_queues: Mutex::default(),
             outage: Mutex::new(None),
             due_rests_until: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -248,10 +248,16 @@ impl Shared {
         self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn lock_slot_queue(
-        &self,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<CampaignKey, std::collections::VecDeque<DeviceKey>>> {
-        self.slot_queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock_slot_queues(&self) -> std::sync::MutexGuard<'_, BTreeMap<CampaignKey, SlotQueue>> {
+        self.slot_queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Looks at the first of every queue for slots, in case the one that was looked at last is gone.
+    fn look_at_queues(&self) {
+        let mut queues = self.lock_slot_queues();
+        let first: Vec<DeviceKey> = queues.values_mut().flat_map(|queue| queue.take(1)).collect();
+        queues.retain(|_, queue| !queue.is_empty());
+        self.inbox.push_all(first.into_iter().map(|device| Input::Consider { device }));
     }
 
     /// The store does not answer: time stands still for devices.
@@ -535,23 +541,53 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
     Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0))
 }
 
-/// Remembers who waits for a slot, and looks at as many of them as slots became free.
+/// Remembers who waits for a slot, and looks at as many of them as there are slots.
+///
+/// One that cannot go any more leaves its slot free; the batch that finds this out hands it to the next one.
 fn hand_out_slots(shared: &Shared, answer: &Answer) {
-    if answer.held_for_slot.is_empty() && answer.freed.is_empty() {
+    if answer.held_for_slot.is_empty() && answer.free_slots.is_empty() {
         return;
     }
-    let mut queues = shared.lock_slot_queue();
+    let mut queues = shared.lock_slot_queues();
     for (campaign, device) in &answer.held_for_slot {
-        queues.entry(*campaign).or_default().push_back(*device);
+        queues.entry(*campaign).or_default().add(*device);
     }
-    for (campaign, freed) in &answer.freed {
+    for (campaign, free) in &answer.free_slots {
         if let Some(queue) = queues.get_mut(campaign) {
-            let next = queue.len().min(*freed);
-            shared.inbox.push_all(queue.drain(..next).map(|device| Input::Consider { device }));
+            let next = queue.take(*free);
             if queue.is_empty() {
                 queues.remove(campaign);
             }
+            shared.inbox.push_all(next.into_iter().map(|device| Input::Consider { device }));
         }
+    }
+}
+
+/// Devices that could go but for a slot, in the order in which they came; each once.
+#[derive(Default)]
+struct SlotQueue {
+    order: VecDeque<DeviceKey>,
+    members: BTreeSet<DeviceKey>,
+}
+
+impl SlotQueue {
+    fn add(&mut self, device: DeviceKey) {
+        if self.members.insert(device) {
+            self.order.push_back(device);
+        }
+    }
+
+    fn take(&mut self, most: usize) -> Vec<DeviceKey> {
+        let count = self.order.len().min(most);
+        let taken: Vec<DeviceKey> = self.order.drain(..count).collect();
+        for device in &taken {
+            self.members.remove(device);
+        }
+        taken
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
     }
 }
 
@@ -582,5 +618,6 @@ async fn beat(shared: Arc<Shared>) {
             tracing::warn!(%error, "no heartbeat");
         }
         shared.downloads.tidy(shared.service.now());
+        shared.look_at_queues();
     }
 }

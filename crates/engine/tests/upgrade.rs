@@ -141,6 +141,30 @@ async fn only_as_many_devices_as_allowed_are_at_work_and_the_next_takes_the_free
 }
 
 #[tokio::test]
+async fn a_slot_goes_to_the_next_device_when_the_one_in_front_is_gone() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let package = platform.package("v2", &[]).await;
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        ids.push(platform.register(&format!("sn{number}")).await);
+    }
+    let mut devices = Vec::new();
+    for id in &ids {
+        devices.push(platform.connect(id).await);
+        devices.last_mut().unwrap().report_version("v1").await; // connected, one after the other
+    }
+    let policy = Policy { slots: Slots { concurrency: Some(1) }, ..Policy::default() };
+    let campaign = platform.campaign(&package, &ids.iter().collect::<Vec<_>>(), policy).await;
+    platform.until_campaign(&campaign, "running").await;
+    platform.until(&campaign, &ids[0], "asked").await;
+    devices.drain(1..3); // the next two go away
+    devices[0].is_told("v1").await;
+    devices[0].report_progress(0, 100, "v2").await;
+    platform.until(&campaign, &ids[3], "asked").await;
+}
+
+#[tokio::test]
 async fn a_device_busy_in_another_campaign_waits_and_the_reason_names_that_campaign() {
     let platform = Platform::in_memory().await;
     platform.product().await;

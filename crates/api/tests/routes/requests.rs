@@ -85,7 +85,7 @@ async fn a_body_that_is_declared_as_something_else_is_415() {
     let house = House::open().await;
     let body = || Body::from(r#"{"name":"Lamp"}"#);
     let path = "/api/v1/products";
-    for declared in ["text/plain", "application/x-www-form-urlencoded", "application/xml"] {
+    for declared in ["text/plain", "multipart/form-data; boundary=x", "application/xml"] {
         let refused = house.operator().send(Method::POST, path, &[("content-type", declared)], body()).await;
         assert!(refused.refused(415, "body_not_json").contains(declared));
     }
@@ -93,6 +93,10 @@ async fn a_body_that_is_declared_as_something_else_is_415() {
         house.operator().send(Method::POST, path, &[("content-type", declared)], body()).await.ok(201);
     }
     house.operator().send(Method::POST, path, &[], body()).await.ok(201);
+    let of_curl = [("content-type", "application/x-www-form-urlencoded")];
+    house.operator().send(Method::POST, path, &of_curl, body()).await.ok(201);
+    let form = house.operator().send(Method::POST, path, &of_curl, Body::from("name=Lamp")).await;
+    form.refused(400, "invalid_json");
 }
 
 #[tokio::test]
