@@ -83,7 +83,7 @@ pub(crate) async fn open<S: Stream>(
     mut stream: S,
     caller: Caller,
     deadline: Instant,
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
 ) -> Result<Box<Conversation<S>>, NotOpened> {
     let peer = caller.peer;
     let mut input = Vec::new();
@@ -113,7 +113,7 @@ pub(crate) async fn open<S: Stream>(
         }
         Err(error) => return Err(NotOpened::Protocol(error)),
     };
-    let admitted = admit(&hello, version, peer, deadline, shared).await;
+    let admitted = admit(&hello, version, peer, deadline, &shared).await;
     let (session, keep_alive) = match admitted {
         Ok(admitted) => admitted,
         Err(not_admitted) => {
@@ -132,7 +132,7 @@ pub(crate) async fn open<S: Stream>(
     transport::write(&mut stream, &wire.take_output(), limits.write_time_max).await?;
     shared.meters.accepted.increment(1);
     tracing::debug!(device_id = %session.device_id(), %peer, protocol = version.name(), "session opened");
-    Ok(Conversation::new(stream, wire, session, keep_alive, following, caller.seat, shared.clone()))
+    Ok(Conversation::new(stream, wire, session, keep_alive, following, caller.seat, shared))
 }
 
 /// Reads until all of a CONNECT is there, and answers how many bytes of the input it is.

@@ -98,32 +98,29 @@ fn begin(
         tracing::debug!(peer = %caller.peer, %error, "connection lost before CONNECT");
         return;
     }
-    let shared = shared.clone();
+    // Boxed here, so that a session does not keep the room its handshake took.
     match tls.cloned() {
         None => {
-            connections.spawn(async move {
-                let opened = handshake::open(stream, caller, deadline, &shared);
-                // Boxed, so that a session does not keep the room its handshake took.
-                converse(Box::pin(opened), permit, &shared).await;
-            });
+            let opened = Box::pin(handshake::open(stream, caller, deadline, shared.clone()));
+            connections.spawn(converse(opened, permit, shared.clone()));
         }
         Some(acceptor) => {
-            connections.spawn(async move {
-                let opened = async {
-                    let accepted = timeout_at(deadline, acceptor.accept(stream)).await;
-                    let stream = accepted.map_err(|_| NotOpened::TimedOut)?.map_err(NotOpened::Tls)?;
-                    handshake::open(stream, caller, deadline, &shared).await
-                };
-                converse(Box::pin(opened), permit, &shared).await;
+            let for_handshake = shared.clone();
+            let opened = Box::pin(async move {
+                let accepted = timeout_at(deadline, acceptor.accept(stream)).await;
+                let stream = accepted.map_err(|_| NotOpened::TimedOut)?.map_err(NotOpened::Tls)?;
+                handshake::open(stream, caller, deadline, for_handshake).await
             });
+            connections.spawn(converse(opened, permit, shared.clone()));
         }
     }
 }
 
+/// One connection, from its handshake to its end.
 async fn converse<S: Stream>(
     opened: Pin<Box<impl Future<Output = Result<Box<Conversation<S>>, NotOpened>>>>,
     permit: OwnedSemaphorePermit,
-    shared: &Shared,
+    shared: Arc<Shared>,
 ) {
     let _counted = Counted::new(&shared.meters.connections);
     let opened = tokio::select! {

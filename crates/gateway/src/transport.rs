@@ -85,3 +85,64 @@ pub(crate) async fn part<S: Stream>(stream: &mut S, last_word: &[u8], time_max: 
     // Whether the peer heard it makes no difference any more.
     let _ = timeout(time_max, parting).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialing = TcpStream::connect(listener.local_addr().unwrap());
+        let (dialed, accepted) = tokio::join!(dialing, listener.accept());
+        (dialed.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn the_last_word_is_not_taken_back_by_what_was_left_unread() {
+        let (mut device, mut ours) = pair().await;
+        device.write_all(&[0; 64 * 1024]).await.unwrap();
+        let hearing = async {
+            let mut heard = Vec::new();
+            let end = device.read_to_end(&mut heard).await;
+            drop(device);
+            (heard, end.map_err(|error| error.kind()))
+        };
+        let parting = async {
+            part(&mut ours, b"bye", PATIENCE).await;
+            drop(ours);
+        };
+        let ((heard, end), ()) = tokio::join!(hearing, parting);
+        assert_eq!((heard.as_slice(), end), (&b"bye"[..], Ok(3)));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_in_time_is_told_from_who_is_gone() {
+        let (device, mut ours) = pair().await;
+        let much = vec![0; 64 * 1024 * 1024];
+        let short = Duration::from_millis(50);
+        assert_eq!(write(&mut ours, &much, short).await, Err(WriteFailure::Unread));
+        drop(device);
+        assert_eq!(write(&mut ours, &much, PATIENCE).await, Err(WriteFailure::Lost));
+    }
+
+    #[tokio::test]
+    async fn at_most_so_much_is_read_at_once() {
+        let (mut device, mut ours) = pair().await;
+        device.write_all(&[7; 3 * READ_BYTES]).await.unwrap();
+        drop(device);
+        let mut into = Vec::new();
+        loop {
+            let before = into.len();
+            let read = read_some(&mut ours, &mut into).await.unwrap();
+            assert!(read <= READ_BYTES && into.len() == before + read);
+            if read == 0 {
+                break;
+            }
+        }
+        assert_eq!(into, [7; 3 * READ_BYTES]);
+    }
+}

@@ -20,8 +20,8 @@ use mqtt_protocol_core::mqtt::common::{ArcPayload, Cursor};
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::{
     MaximumQos, Packet, Property, Qos, ReasonString, ReceiveMaximum, RetainAvailable, ServerKeepAlive,
-    SharedSubscriptionAvailable, SubEntry, SubscriptionIdentifierAvailable, WildcardSubscriptionAvailable,
-    v3_1_1, v5_0,
+    SessionExpiryInterval, SharedSubscriptionAvailable, SubEntry, SubscriptionIdentifierAvailable,
+    WildcardSubscriptionAvailable, v3_1_1, v5_0,
 };
 use mqtt_protocol_core::mqtt::prelude::*;
 use mqtt_protocol_core::mqtt::result_code::{
@@ -222,6 +222,8 @@ impl Wire {
                 WildcardSubscriptionAvailable::new(1)?.into(),
                 SubscriptionIdentifierAvailable::new(0)?.into(),
                 SharedSubscriptionAvailable::new(0)?.into(),
+                // Whatever was asked for: nothing of a session is kept.
+                SessionExpiryInterval::new(0)?.into(),
             ];
             if let Some(secs) = terms.keep_alive_secs {
                 props.push(ServerKeepAlive::new(secs)?.into());
@@ -689,5 +691,86 @@ mod tests {
     #[test]
     fn a_packet_over_the_limit_is_known_by_its_length() {
         assert_eq!(hear(&mut session(), b"\x30\xff\xff\x7f"), "PacketTooLarge");
+    }
+
+    #[test]
+    fn whatever_is_said_is_understood_or_refused_and_never_stops_the_reader() {
+        let mut noise = Noise(0x2545_f491_4f6c_dd1d);
+        let said: [&[u8]; 7] = [
+            b"\x32\x0b\x00\x01t\x00\x07\x00{\"a\"}",
+            b"\x30\x05\x00\x01t{}",
+            b"\x40\x02\x00\x01",
+            b"\x40\x04\x00\x01\x00\x00",
+            b"\x82\x07\x00\x01\x00\x00\x01#\x01",
+            b"\xa2\x05\x00\x02\x00\x01#",
+            b"\xc0\x00",
+        ];
+        let mut understood = 0;
+        let mut refused = 0;
+        for round in 0..30_000 {
+            let connect = if round % 2 == 0 { CONNECT } else { CONNECT_V5 };
+            let (mut wire, _) = Wire::open(connect, 4096, 8).unwrap();
+            wire.accept(TERMS).unwrap();
+            wire.say("t", b"{}", Qos::AtLeastOnce).unwrap();
+            let mut bytes: Vec<u8> = (0..4).flat_map(|_| said[noise.below(said.len())].to_vec()).collect();
+            for _ in 0..noise.below(4) {
+                let place = noise.below(bytes.len());
+                bytes[place] = noise.byte();
+            }
+            let mut chunks = bytes.chunks(1 + noise.below(bytes.len()));
+            let ended = chunks.any(|chunk| {
+                let mut rest = chunk;
+                while !rest.is_empty() {
+                    let before = rest.len();
+                    match wire.hear(&mut rest) {
+                        Ok(Some(_)) => understood += 1,
+                        Ok(None) => {}
+                        Err(_) => return true,
+                    }
+                    assert!(rest.len() < before, "no progress in {bytes:02x?}");
+                }
+                false
+            });
+            refused += u32::from(ended);
+        }
+        assert!(understood > 10_000 && refused > 10_000, "{understood} understood, {refused} refused");
+    }
+
+    #[test]
+    fn no_connect_however_broken_stops_the_reader() {
+        let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+        let mut refused = 0;
+        for round in 0..30_000 {
+            let mut connect = if round % 2 == 0 { CONNECT.to_vec() } else { CONNECT_V5.to_vec() };
+            for _ in 0..1 + noise.below(3) {
+                // The fixed header has been seen by `frame`.
+                let place = 2 + noise.below(connect.len() - 2);
+                connect[place] = noise.byte();
+            }
+            if let Ok((spoken, _)) = frame::as_spoken_here(&connect) {
+                refused += u32::from(Wire::open(&spoken, 4096, 8).is_err());
+            }
+        }
+        assert!(refused > 1_000, "{refused} refused");
+    }
+
+    /// Numbers without pattern, the same in every run (xorshift).
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        fn byte(&mut self) -> u8 {
+            u8::try_from(self.next() >> 56).unwrap()
+        }
+
+        fn below(&mut self, bound: usize) -> usize {
+            usize::try_from(self.next() % u64::try_from(bound).unwrap()).unwrap()
+        }
     }
 }

@@ -473,7 +473,9 @@ mod tests {
     }
 
     async fn ids_that_are_no_ids_are_refused(blobs: &BlobStore) {
-        for id in ["", "../../../../etc/passwd", "abc", &ID.to_uppercase(), &format!("{ID}0"), &"é".repeat(32)] {
+        for id in
+            ["", "../../../../etc/passwd", "abc", &ID.to_uppercase(), &format!("{ID}0"), &"é".repeat(32)]
+        {
             assert!(matches!(blobs.open(id).await, Err(BlobError::Id { .. })), "{id}");
             let writer = blobs.writer().await.unwrap();
             assert!(matches!(writer.finish(id).await, Err(BlobError::Id { .. })), "{id}");

@@ -41,7 +41,9 @@ pub enum StoreError {
         by: String,
     },
     /// The device named as gateway is itself a child; there are two levels, not three.
-    #[error("device {gateway} is a child of {its_gateway} and cannot be a gateway; name {its_gateway} instead")]
+    #[error(
+        "device {gateway} is a child of {its_gateway} and cannot be a gateway; name {its_gateway} instead"
+    )]
     ChildAsGateway {
         /// The device that was named as gateway.
         gateway: String,
@@ -90,8 +92,12 @@ impl StoreError {
             | StoreError::Missing { .. }
             | StoreError::InUse { .. }
             | StoreError::ChildAsGateway { .. } => Fault::Caller,
-            StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => Fault::Unavailable,
-            StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. } => Fault::Bug,
+            StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {
+                Fault::Unavailable
+            }
+            StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. } => {
+                Fault::Bug
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ pub use error::{Fault, StoreError};
 pub use memory::Faults;
 pub use rows::*;
 pub use sqlite::{SqliteOptions, Synchronous};
-pub use transact::{Changes, Committed, Decide, DeviceView, Loaded, NewReport, OutboxLine, QuarantinedEvent, Say, Wanted};
+pub use transact::{
+    Changes, Committed, Decide, DeviceView, Loaded, NewReport, OutboxLine, QuarantinedEvent, Say, Wanted,
+};
 pub use vault::{Vault, VaultError};
 pub use waist::Store;

@@ -481,7 +481,8 @@ impl DeploymentFilter {
     /// there is no such word.
     #[must_use]
     pub fn in_state(state: &str) -> Option<DeploymentFilter> {
-        let labels: BTreeSet<Label> = Label::ALL.into_iter().filter(|label| label.state_name() == state).collect();
+        let labels: BTreeSet<Label> =
+            Label::ALL.into_iter().filter(|label| label.state_name() == state).collect();
         if labels.is_empty() { None } else { Some(DeploymentFilter { labels: Some(labels) }) }
     }
     /// Whether a deployment counted under `label` is wanted.

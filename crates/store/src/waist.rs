@@ -291,7 +291,11 @@ impl Store {
     /// Answers what is stored: when the artifact was known already, that is the older row and nothing changes.
     ///
     /// *Retry*: safe.
-    pub async fn add_artifact(&self, actor: &Actor, artifact: ArtifactRow) -> Result<ArtifactRow, StoreError> {
+    pub async fn add_artifact(
+        &self,
+        actor: &Actor,
+        artifact: ArtifactRow,
+    ) -> Result<ArtifactRow, StoreError> {
         let actor = actor.clone();
         write!(self, Small, |t| t.add_artifact(&actor, &artifact))
     }
@@ -349,7 +353,12 @@ impl Store {
     ///
     /// - `Missing`: the package, in the actor's project.
     /// - `InUse`: by a campaign, also by one that ended: what it did would no longer be explained.
-    pub async fn delete_package(&self, actor: &Actor, package_id: &str, now: WallTime) -> Result<(), StoreError> {
+    pub async fn delete_package(
+        &self,
+        actor: &Actor,
+        package_id: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
         let (actor, package_id) = (actor.clone(), package_id.to_owned());
         write!(self, Small, |t| t.delete_package(&actor, &package_id, now))
     }
@@ -408,7 +417,10 @@ impl Store {
     }
 
     /// The campaign with this key, and how many of its deployments are where.
-    pub async fn campaign_by_key(&self, key: CampaignKey) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
+    pub async fn campaign_by_key(
+        &self,
+        key: CampaignKey,
+    ) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
         read!(self, |t| t.campaign_by_key(key))
     }
 

@@ -51,16 +51,25 @@ async fn mqtt_5_learns_what_is_offered() {
     assert!(has(&[0x27, 0, 0x10, 0xff, 0xff]), "Maximum Packet Size: {properties:02x?}");
     assert!(has(&[0x2a, 0]), "Shared Subscription Available: {properties:02x?}");
     assert!(has(&[0x28, 1]), "Wildcard Subscription Available: {properties:02x?}");
+    assert!(has(&[0x11, 0, 0, 0, 0]), "Session Expiry Interval: {properties:02x?}");
     assert!(has(&[0x13, 4, 0xb0]), "Server Keep Alive of 1200 s instead of none: {properties:02x?}");
 }
 
 #[tokio::test]
 async fn a_will_and_a_kept_session_are_accepted_and_mean_nothing() {
-    let platform = Platform::start().await;
-    platform.register(DEVICE).await;
     for version in ALL_VERSIONS {
-        let mut link = platform.connect(Connect { will: true, clean: false, ..sdk(version) }).await;
+        let platform = Platform::start().await;
+        platform.register(DEVICE).await;
+        // In MQTT 5 a session is kept for as long as CONNECT says, here for an hour.
+        let properties = if version == V5 { vec![0x11, 0, 0, 14, 16] } else { Vec::new() };
+        let connect = Connect { will: true, clean: false, properties, ..sdk(version) };
+        let mut link = platform.connect(connect.clone()).await;
+        platform.upgrade(DEVICE).await;
+        let told = link.told().await;
+        link.acknowledge(told.packet_id.unwrap()).await;
         link.is_alive().await;
+        // The same again: a session is not present, which `connect` looks at.
+        platform.connect(connect).await;
     }
 }
 

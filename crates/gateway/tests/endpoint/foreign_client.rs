@@ -28,7 +28,7 @@ async fn rumqttc_reports_and_is_told_in_3_1_1() {
                     platform.upgrade(DEVICE).await;
                 }
                 Event::Incoming(Packet::Publish(told)) => return told,
-                _ => {}
+                Event::Incoming(_) | Event::Outgoing(_) => {}
             }
         }
     };
@@ -65,7 +65,7 @@ async fn rumqttc_reports_and_is_told_in_5() {
                     }
                 }
                 Event::Incoming(Packet::Publish(told)) => return told,
-                _ => {}
+                Event::Incoming(_) | Event::Outgoing(_) => {}
             }
         }
     };

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -74,19 +77,63 @@ async fn who_speaks_no_tls_to_the_tls_port_is_closed() {
     link.connect(&Connect::of(V3_1_1, DEVICE, SECRET)).await;
 }
 
-/// A self-made certificate and the configuration that presents it.
-fn identity() -> (Arc<ServerConfig>, CertificateDer<'static>) {
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+#[tokio::test]
+async fn a_panic_in_one_connection_ends_that_one() {
+    let (key, certificate) = self_made();
+    let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
-        .unwrap();
+        .with_cert_resolver(Arc::new(PanicsFor { name: "unlucky.test", key }));
+    let mut platform = Platform::with_tls(Arc::new(config)).await;
+    platform.register(DEVICE).await;
+    let mut bystander = dial(&platform, &rustls::version::TLS13, "localhost", &certificate).await;
+    bystander.connect(&Connect::of(V3_1_1, DEVICE, SECRET)).await;
+    for _ in 0..3 {
+        let unlucky = try_dial(&platform, &rustls::version::TLS13, "unlucky.test", &certificate).await;
+        assert!(unlucky.is_err());
+    }
+    bystander.is_alive().await;
+    dial(&platform, &rustls::version::TLS13, "localhost", &certificate).await;
+    platform.shut_down().await;
+}
+
+/// Stands in for a defect of ours.
+#[derive(Debug)]
+struct PanicsFor {
+    name: &'static str,
+    key: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for PanicsFor {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        assert!(hello.server_name() != Some(self.name), "this panic is part of the test");
+        Some(self.key.clone())
+    }
+}
+
+/// A self-made certificate and the configuration that presents it.
+fn identity() -> (Arc<ServerConfig>, CertificateDer<'static>) {
+    let (key, certificate) = self_made();
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     (Arc::new(config), certificate)
+}
+
+fn self_made() -> (Arc<CertifiedKey>, CertificateDer<'static>) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "unlucky.test".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    (Arc::new(CertifiedKey::new(vec![certificate.clone()], key)), certificate)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 async fn dial(
@@ -95,17 +142,26 @@ async fn dial(
     name: &str,
     certificate: &CertificateDer<'static>,
 ) -> Link<TlsStream<TcpStream>> {
+    try_dial(platform, version, name, certificate).await.unwrap()
+}
+
+async fn try_dial(
+    platform: &Platform,
+    version: &'static SupportedProtocolVersion,
+    name: &str,
+    certificate: &CertificateDer<'static>,
+) -> std::io::Result<Link<TlsStream<TcpStream>>> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(platform.tls_address.unwrap()).await.unwrap();
-    stream.set_nodelay(true).unwrap();
+    let stream = TcpStream::connect(platform.tls_address.unwrap()).await?;
+    stream.set_nodelay(true)?;
     // An IP address is no server name in TLS (RFC 6066, 3), so none is sent for it.
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    Link::over(stream, V5)
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    Ok(Link::over(stream, V5))
 }

@@ -79,13 +79,13 @@ impl Checker {
         let allow_plaintext = self.truth("allow_plaintext");
         let (mqtt, http) = (self.plain("mqtt", allow_plaintext), self.plain("http", allow_plaintext));
         let (mqtts, https) = (self.address("mqtts"), self.address("https"));
-        if mqtt.is_none() && mqtts.is_none() {
+        if self.are_off("mqtt", "mqtts") {
             self.wrong(
                 "mqtt",
                 "mqtt and mqtts are both off, so that no device can connect; give one an address",
             );
         }
-        if http.is_none() && https.is_none() {
+        if self.are_off("http", "https") {
             self.wrong(
                 "http",
                 "http and https are both off, so that nobody can download; give one an address",
@@ -202,6 +202,11 @@ impl Checker {
             );
         }
         Some(address)
+    }
+
+    /// Whether both were switched off, rather than one of them being misspelt.
+    fn are_off(&self, plain: &'static str, secure: &'static str) -> bool {
+        [plain, secure].iter().all(|name| values::address(&self.text(name)) == Some(None))
     }
 
     fn tls(&mut self, is_needed: bool) -> Option<Arc<rustls::ServerConfig>> {

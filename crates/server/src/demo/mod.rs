@@ -108,14 +108,14 @@ async fn play(args: &DemoArgs, listening: &Listening, token: &str) -> anyhow::Re
     let cast = Cast::draw(args.devices, args.seed)?;
 
     show::opening(listening, &cast);
-    let campaign = stage::prepare(&operator, &cast).await?;
+    let package = stage::prepare(&operator, &cast).await?;
     let endpoint = Endpoint { host: mqtt.ip().to_string(), port: mqtt.port(), tls: None };
     let site = Site::new(endpoint, Downloader::default(), otaru_fleet::limits::CONNECTS_PER_SEC);
     let mut crowd = Crowd::at(site);
     for player in &cast.players {
         crowd.add(player.device.clone());
     }
-    stage::start(&operator, &campaign).await?;
+    let campaign = stage::start(&operator, &package).await?;
     let took = show::watch(&operator, &campaign, args.devices, crowd.tallies()).await?;
 
     let deployments = stage::deployments(&operator, &campaign).await?;

@@ -143,24 +143,16 @@ impl View {
 pub(super) fn breakdown(deployments: &[Shown], took: Duration, tallies: &TalliesNow) {
     println!();
     println!("The campaign ended after {:.0} s. {} devices:", took.as_secs_f64(), deployments.len());
-    for (name, of_outcome) in
-        grouped(deployments, |shown| shown.outcome.clone().unwrap_or_else(|| shown.state.clone()))
-    {
-        println!("  {:>6}  {name}", of_outcome.len());
-        match name.as_str() {
-            "installed" => {}
-            "failed" => {
-                for (code, of_code) in grouped(&of_outcome, |shown| shown.result_code) {
-                    let phrase = code.and_then(FailureCode::from_wire).map_or("", FailureCode::phrase);
-                    let code = code.map_or_else(|| "-".to_owned(), |code| code.to_string());
-                    println!("          {:>4}  code {code:>3}  {phrase}", of_code.len());
-                    example(&of_code, "                ");
-                }
-            }
-            _ => {
-                for (_, of_reason) in grouped(&of_outcome, |shown| shown.explanation.clone()) {
-                    println!("          {:>4}", of_reason.len());
-                    example(&of_reason, "                ");
+    for (place, of_place) in grouped(deployments, place) {
+        let label = place.map(|place| Label::ALL[place]);
+        println!("  {:>6}  {}", of_place.len(), label.map_or("unknown", Label::name));
+        match label {
+            Some(Label::Finished(OutcomeKind::Installed)) => {}
+            Some(Label::Finished(OutcomeKind::Failed)) => by_code(&of_place),
+            Some(_) | None => {
+                for (explanation, of_reason) in grouped(&of_place, |shown| shown.explanation.clone()) {
+                    println!("          {:>4}  {explanation}", of_reason.len());
+                    println!("                for example {}", of_reason[0].device_id);
                 }
             }
         }
@@ -181,13 +173,24 @@ pub(super) fn breakdown(deployments: &[Shown], took: Duration, tallies: &Tallies
     );
 }
 
+/// Failures by what the devices reported.
 #[expect(clippy::print_stdout, reason = "the demo's output")]
-fn example(shown: &[Shown], indent: &str) {
-    if let Some(one) = shown.first() {
-        println!("{indent}for example {}: {}", one.device_id, one.explanation);
+fn by_code(failed: &[Shown]) {
+    for (code, of_code) in grouped(failed, |shown| shown.result_code) {
+        let phrase = code.and_then(FailureCode::from_wire).map_or("", FailureCode::phrase);
+        let code = code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+        println!("          {:>4}  code {code:>3}  {phrase}", of_code.len());
+        println!("                for example {}: {}", of_code[0].device_id, of_code[0].explanation);
     }
 }
 
+/// Where a deployment stands in [`Label::ALL`], so that groups are shown in that order.
+fn place(shown: &Shown) -> Option<usize> {
+    let name = shown.outcome.as_deref().unwrap_or(&shown.state);
+    Label::ALL.iter().position(|label| label.name() == name)
+}
+
+/// Groups by what `key` says; none of them is empty.
 fn grouped<K: Ord>(shown: &[Shown], key: impl Fn(&Shown) -> K) -> BTreeMap<K, Vec<Shown>> {
     let mut groups = BTreeMap::<K, Vec<Shown>>::new();
     for one in shown {

@@ -27,34 +27,34 @@ pub(super) struct Shown {
     pub(super) explanation: String,
 }
 
-/// Registers the cast, uploads the package and makes the campaign, as a draft. Returns its id.
+/// Registers the cast and uploads what it will run. Returns the package's id.
 pub(super) async fn prepare(operator: &ApiClient, cast: &Cast) -> anyhow::Result<String> {
     operator.post("/api/v1/products", &json!({ "product_id": PRODUCT, "name": "Demo lamp" })).await?;
     register(operator, cast).await?;
     let artifact = operator.upload("/api/v1/artifacts", Bytes::from(cast.package.clone())).await?;
-    let package = operator
-        .post(
-            "/api/v1/packages",
-            &json!({
-                "product_id": PRODUCT,
-                "kind": "firmware",
-                "version": NEW_VERSION,
-                "artifact_id": artifact["artifact_id"],
-                "file_name": format!("lamp-{NEW_VERSION}.bin"),
-            }),
-        )
-        .await?;
-    let campaign = operator
-        .post(
-            "/api/v1/campaigns",
-            &json!({
-                "name": format!("Lamps from {OLD_VERSION} to {NEW_VERSION}"),
-                "package_ids": [package["package_id"]],
-                "devices": { "product_id": PRODUCT },
-            }),
-        )
-        .await?;
-    Ok(campaign["campaign_id"].as_str().context("a new campaign has an id")?.to_owned())
+    let package = json!({
+        "product_id": PRODUCT,
+        "kind": "firmware",
+        "version": NEW_VERSION,
+        "artifact_id": artifact["artifact_id"],
+        "file_name": format!("lamp-{NEW_VERSION}.bin"),
+    });
+    id(&operator.post("/api/v1/packages", &package).await?, "package_id")
+}
+
+/// Makes the campaign over all devices and lets it go. Returns its id.
+pub(super) async fn start(operator: &ApiClient, package_id: &str) -> anyhow::Result<String> {
+    let campaign = json!({
+        "name": format!("Lamps from {OLD_VERSION} to {NEW_VERSION}"),
+        "package_ids": [package_id],
+        "devices": { "product_id": PRODUCT },
+        "start": true,
+    });
+    id(&operator.post("/api/v1/campaigns", &campaign).await?, "campaign_id")
+}
+
+fn id(made: &Value, member: &str) -> anyhow::Result<String> {
+    made[member].as_str().map(str::to_owned).with_context(|| format!("the answer has no {member}: {made}"))
 }
 
 async fn register(operator: &ApiClient, cast: &Cast) -> anyhow::Result<()> {
@@ -76,12 +76,6 @@ async fn register(operator: &ApiClient, cast: &Cast) -> anyhow::Result<()> {
     while let Some(registered) = requests.join_next().await {
         registered??;
     }
-    Ok(())
-}
-
-/// Lets the campaign go.
-pub(super) async fn start(operator: &ApiClient, campaign_id: &str) -> anyhow::Result<()> {
-    operator.post(&format!("/api/v1/campaigns/{campaign_id}/start"), &json!({})).await?;
     Ok(())
 }
 

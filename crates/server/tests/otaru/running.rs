@@ -38,7 +38,7 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// A server that runs until it is stopped or dropped.
 pub struct Server {
-    child: Child,
+    child: Running,
     /// The one line on stdout.
     pub ready: String,
     /// Everything that stdout has after that line, when the server has ended.
@@ -54,24 +54,38 @@ impl Server {
         Server::spawn(command)
     }
 
-    pub fn spawn(mut command: Command) -> Server {
+    pub fn spawn(command: Command) -> Server {
+        let (server, first) = Server::spawn_until(command, |_| true);
+        assert!(first.starts_with("otaru ready"), "{first:?}\n{}", server.stderr());
+        Server { ready: first.trim_end().to_owned(), ..server }
+    }
+
+    /// Starts a command and waits until stdout has a line that `is_last` says is enough. Returns all lines up to
+    /// that one.
+    pub fn spawn_until(
+        mut command: Command,
+        is_last: impl Fn(&str) -> bool + Send + 'static,
+    ) -> (Server, String) {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let (send, lines) = mpsc::channel();
+        let (send, parts) = mpsc::channel();
         std::thread::spawn(move || {
-            let mut first = String::new();
-            let _ = stdout.read_line(&mut first);
-            let _ = send.send(first);
+            let mut shown = String::new();
+            loop {
+                let begin = shown.len();
+                let read = stdout.read_line(&mut shown).unwrap_or(0);
+                if read == 0 || is_last(&shown[begin..]) {
+                    break;
+                }
+            }
+            let _ = send.send(shown);
             let mut rest = String::new();
             let _ = stdout.read_to_string(&mut rest);
             let _ = send.send(rest);
         });
-        let ready = lines.recv_timeout(PATIENCE).expect("the server says that it is ready, or ends");
-        let ready = ready.trim_end().to_owned();
-        let server = Server { child, ready, rest: lines, stderr };
-        assert!(server.ready.starts_with("otaru ready"), "{:?}\n{}", server.ready, server.stderr());
-        server
+        let shown = parts.recv_timeout(PATIENCE).expect("the command says what is waited for, or ends");
+        (Server { child: Running(child), ready: String::new(), rest: parts, stderr }, shown)
     }
 
     /// The address after `name=` in the ready line.
@@ -90,7 +104,7 @@ impl Server {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.child.0.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
@@ -99,15 +113,18 @@ impl Server {
         // stdout ends when the process does.
         let rest =
             self.rest.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("does not end\n{}", self.stderr()));
-        (self.child.wait().unwrap().code(), rest)
+        (self.child.0.wait().unwrap().code(), rest)
     }
 }
 
-impl Drop for Server {
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // Already gone is fine.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: 
     assert_eq!((last.campaign, last.deployment.label()), (first, Label::Finished(OutcomeKind::Installed)));
     assert_eq!(view.state.last_finished, Some(last.key));
 
-    let of_both: Vec<CampaignKey> = loaded.devices[&child].unfinished.iter().map(|row| row.campaign).collect();
+    let of_both: Vec<CampaignKey> =
+        loaded.devices[&child].unfinished.iter().map(|row| row.campaign).collect();
     assert_eq!(of_both, [first, second], "oldest first");
     assert_eq!(loaded.devices[&child].row.gateway, Some(devices[3]));
     assert!(!loaded.devices[&child].is_gateway);
@@ -51,8 +52,10 @@ pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: 
     assert_eq!((counts.of(Label::Asked), counts.of(Label::Released), counts.total()), (1, 3, 5));
     let due = world.store.deployment_of(first, devices[1]).await.must().must().row.key;
     assert_eq!(loaded.due, [due]);
-    let unfinished = world.store.deployments(second, DeploymentFilter::default(), Page { after: None, limit: 2 });
-    let unfinished: Vec<DeploymentKey> = unfinished.await.must().iter().map(|record| record.row.key).collect();
+    let unfinished =
+        world.store.deployments(second, DeploymentFilter::default(), Page { after: None, limit: 2 });
+    let unfinished: Vec<DeploymentKey> =
+        unfinished.await.must().iter().map(|record| record.row.key).collect();
     assert_eq!(loaded.unfinished, unfinished);
 }
 
@@ -75,31 +78,37 @@ pub(super) async fn what_a_batch_writes_the_next_one_loads(world: &World) {
     let later = WallTime(NOW.0 + 7);
     let committed = world
         .batch(&[device], move |loaded| {
-        let view = &loaded.devices[&device];
-        let mut row = view.unfinished[0].clone();
-        row.deployment = running(50);
-        row.deployment.progress = otaru_proto::Percent::new(40).ok();
-        row.deployment.result_code = Some(otaru_proto::ResultCode::OnTrack);
-        row.deployment.description = Some("halb \"fertig\"".to_owned());
-        row.updated_at = later;
-        let state = DeviceState {
-            firmware_version: Some("v1".to_owned()),
-            software_version: Some("s1".to_owned()),
-            epoch: Some(Epoch(12)),
-            connected_at: Some(later),
-            ..view.state.clone()
-        };
-        let changes =
-            Changes { devices: vec![(device, state)], deployments: vec![row.clone()], ..Changes::default() };
-        (changes, row)
-    })
-    .await
-    .must();
+            let view = &loaded.devices[&device];
+            let mut row = view.unfinished[0].clone();
+            row.deployment = running(50);
+            row.deployment.progress = otaru_proto::Percent::new(40).ok();
+            row.deployment.result_code = Some(otaru_proto::ResultCode::OnTrack);
+            row.deployment.description = Some("halb \"fertig\"".to_owned());
+            row.updated_at = later;
+            let state = DeviceState {
+                firmware_version: Some("v1".to_owned()),
+                software_version: Some("s1".to_owned()),
+                epoch: Some(Epoch(12)),
+                connected_at: Some(later),
+                ..view.state.clone()
+            };
+            let changes = Changes {
+                devices: vec![(device, state)],
+                deployments: vec![row.clone()],
+                ..Changes::default()
+            };
+            (changes, row)
+        })
+        .await
+        .must();
     assert_eq!(committed.next_wake, Some(ServiceTime(50)));
     let loaded = world.load(Wanted { devices: vec![device], ..Wanted::default() }).await;
     assert_eq!(loaded.devices[&device].unfinished, [committed.answer]);
     let state = &loaded.devices[&device].state;
-    assert_eq!((state.firmware_version.as_deref(), state.software_version.as_deref()), (Some("v1"), Some("s1")));
+    assert_eq!(
+        (state.firmware_version.as_deref(), state.software_version.as_deref()),
+        (Some("v1"), Some("s1"))
+    );
     assert_eq!((state.epoch, state.connected_at), (Some(Epoch(12)), Some(later)));
     assert_eq!(world.store.device_by_key(device).await.must().must().state, *state);
     assert_eq!(world.counts(campaign).await, [(Label::Running, 1)].into());
@@ -175,12 +184,24 @@ pub(super) async fn each_rule_has_its_refusal(world: &World) {
         ("another campaign", row(&|row| row.campaign = CampaignKey(999))),
         ("another device", row(&|row| row.device = devices[1])),
         ("another run", row(&|row| row.run = 2)),
-        ("a deployment twice", Changes { deployments: vec![open.clone(), open.clone()], ..Changes::default() }),
-        ("a finished one revived", row(&|row| *row = crate::DeploymentRow { deployment: offered(9), ..done.clone() })),
+        (
+            "a deployment twice",
+            Changes { deployments: vec![open.clone(), open.clone()], ..Changes::default() },
+        ),
+        (
+            "a finished one revived",
+            row(&|row| *row = crate::DeploymentRow { deployment: offered(9), ..done.clone() }),
+        ),
         ("an unknown device", Changes { devices: vec![state(DeviceKey(999))], ..Changes::default() }),
         ("a deleted device", Changes { devices: vec![state(gone)], ..Changes::default() }),
-        ("a device twice", Changes { devices: vec![state(devices[0]), state(devices[0])], ..Changes::default() }),
-        ("an unknown device's report", Changes { reports: vec![report(DeviceKey(999), "x")], ..Changes::default() }),
+        (
+            "a device twice",
+            Changes { devices: vec![state(devices[0]), state(devices[0])], ..Changes::default() },
+        ),
+        (
+            "an unknown device's report",
+            Changes { reports: vec![report(DeviceKey(999), "x")], ..Changes::default() },
+        ),
         ("a deleted device's report", Changes { reports: vec![report(gone, "x")], ..Changes::default() }),
         ("an unknown campaign's end", Changes { ended: vec![CampaignKey(999)], ..Changes::default() }),
     ];
@@ -300,7 +321,10 @@ pub(super) async fn reports_hang_on_each_other_across_batches(world: &World) {
 pub(super) async fn reports_may_come_without_a_change_of_the_device(world: &World) {
     let device = world.device("device1").await;
     let changes = Changes {
-        reports: vec![report(device, "one"), crate::NewReport { received_at: WallTime(8), ..report(device, "two") }],
+        reports: vec![
+            report(device, "one"),
+            crate::NewReport { received_at: WallTime(8), ..report(device, "two") },
+        ],
         ..Changes::default()
     };
     world.batch(&[], |_| (changes, ())).await.must();
@@ -309,7 +333,11 @@ pub(super) async fn reports_may_come_without_a_change_of_the_device(world: &Worl
     assert_eq!((state.last_report, state.last_report_at), (Some(newest[0].seq), Some(WallTime(8))));
     let rebuilt = Changes { devices: vec![(device, DeviceState::default())], ..Changes::default() };
     world.batch(&[device], |_| (rebuilt, ())).await.must();
-    assert_eq!(world.store.device_by_key(device).await.must().must().state, state, "the chain is the store's");
+    assert_eq!(
+        world.store.device_by_key(device).await.must().must().state,
+        state,
+        "the chain is the store's"
+    );
 }
 
 pub(super) async fn due_deployments_come_earliest_first(world: &World) {
@@ -419,5 +447,11 @@ pub(super) async fn a_campaign_ends_once(world: &World) {
 }
 
 fn line(device: DeviceKey, epoch: i64) -> OutboxLine {
-    OutboxLine { device, via: device, epoch: Epoch(epoch), deployment: DeploymentKey(1), say: Say::AskVersion }
+    OutboxLine {
+        device,
+        via: device,
+        epoch: Epoch(epoch),
+        deployment: DeploymentKey(1),
+        say: Say::AskVersion,
+    }
 }

@@ -6,7 +6,9 @@ use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::{Deployment, Label, OutcomeKind};
 
-use super::world::{Must, NOW, PRODUCT, World, finished, id, new_campaign, new_device, offered, released, tags};
+use super::world::{
+    Must, NOW, PRODUCT, World, finished, id, new_campaign, new_device, offered, released, tags,
+};
 use crate::{
     CampaignKey, DeploymentFilter, DeviceKey, NewCampaign, NewDevice, PackageKey, Page, StoreError, Targets,
 };
@@ -108,8 +110,7 @@ pub(super) async fn tags_choose_the_devices(world: &World) {
     let campaign = world.campaign("c1", targets).await.key;
     let all = world.devices(1).await;
     let preferred = [all[0], north[4], DeviceKey(1)];
-    let mut walked =
-        world.store.fill_campaign(campaign, 4, NOW, &released(9), &preferred).await.must().added;
+    let mut walked = world.store.fill_campaign(campaign, 4, NOW, &released(9), &preferred).await.must().added;
     assert_eq!(walked[0], north[4], "preferred, and the only one of them with the tags");
     walked.extend(world.store.fill_campaign(campaign, 4, NOW, &released(9), &[]).await.must().added);
     walked.sort();
@@ -122,7 +123,10 @@ pub(super) async fn preferred_devices_come_first_and_only_once(world: &World) {
     let campaign = world.campaign("c1", Targets::Devices(list.clone())).await.key;
     let prefer = [devices[9], devices[6], devices[2]];
     let first = world.store.fill_campaign(campaign, 4, NOW, &released(9), &prefer).await.must();
-    assert_eq!((first.added.clone(), first.done), (vec![devices[6], devices[2], devices[0], devices[1]], false));
+    assert_eq!(
+        (first.added.clone(), first.done),
+        (vec![devices[6], devices[2], devices[0], devices[1]], false)
+    );
     let mut walked = first.added;
     loop {
         let filled = world.store.fill_campaign(campaign, 4, NOW, &released(9), &prefer).await.must();

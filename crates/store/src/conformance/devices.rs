@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use otaru_core::deployment::OutcomeKind;
 
 use super::world::{Must, NOW, PRODUCT, World, finished, id, new_device, released, tags};
-use crate::{
-    DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, Targets,
-};
+use crate::{DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, Targets};
 
 pub(super) async fn a_device_is_found_by_its_id_and_its_key(world: &World) {
     let new = NewDevice {
@@ -139,11 +137,8 @@ pub(super) async fn devices_are_found_by_product_tags_and_gateway(world: &World)
         world.device_with(NewDevice { tags, ..child(name, "gateway") }).await;
     }
     world.store.create_product(&world.actor, "p2", "Other", NOW).await.must();
-    let other = NewDevice {
-        product_id: "p2".to_owned(),
-        tags: tags(&[("site", "north")]),
-        ..child("d", "gateway")
-    };
+    let other =
+        NewDevice { product_id: "p2".to_owned(), tags: tags(&[("site", "north")]), ..child("d", "gateway") };
     world.device_with(other).await;
     let all = DeviceFilter::default();
     assert_eq!(names(world, all.clone()).await, "gateway a b c d");
@@ -174,7 +169,8 @@ pub(super) async fn devices_are_paged_without_gaps(world: &World) {
         }
         walked.extend(devices.iter().map(|device| device.row.key));
     }
-    let expected: Vec<DeviceKey> = keys.into_iter().enumerate().filter(|(n, _)| *n != 4).map(|(_, k)| k).collect();
+    let expected: Vec<DeviceKey> =
+        keys.into_iter().enumerate().filter(|(n, _)| *n != 4).map(|(_, k)| k).collect();
     assert_eq!(walked, expected);
 }
 

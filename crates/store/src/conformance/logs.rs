@@ -28,7 +28,7 @@ pub(super) async fn a_token_is_known_by_its_hash_until_it_is_revoked(world: &Wor
     world.store.add_token(&world.actor, token.clone()).await.must();
     assert_eq!(world.store.token_by_hash("aa").await.must(), Some(token.clone()));
     assert_eq!(world.store.token_by_hash("bb").await.must(), None);
-    assert_eq!(world.store.tokens().await.must(), [token.clone()]);
+    assert_eq!(world.store.tokens().await.must(), std::slice::from_ref(&token));
     for taken in [self::token(world, "t1", "bb"), self::token(world, "t2", "aa")] {
         let refused = world.store.add_token(&world.actor, taken).await;
         assert!(matches!(refused, Err(StoreError::Exists { what: "token", .. })));

@@ -9,8 +9,8 @@ use otaru_proto::{DeviceId, PackageKind};
 
 use crate::{
     Actor, ArtifactRow, CampaignKey, CampaignRow, Changes, Committed, DeploymentFilter, DeploymentRecord,
-    DeploymentRow, DeviceKey, DeviceRecord, Loaded, NewCampaign, NewDevice, NewPackage, NewReport, PackageRow,
-    Page, Store, StoreError, Targets, Wanted,
+    DeploymentRow, DeviceKey, DeviceRecord, Loaded, NewCampaign, NewDevice, NewPackage, NewReport,
+    PackageRow, Page, Store, StoreError, Targets, Wanted,
 };
 
 /// The time that is told to the store where it does not matter.
@@ -197,11 +197,7 @@ pub(super) fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(tag, value)| ((*tag).to_owned(), (*value).to_owned())).collect()
 }
 
-pub(super) fn new_campaign(
-    campaign_id: &str,
-    targets: Targets,
-    package: crate::PackageKey,
-) -> NewCampaign {
+pub(super) fn new_campaign(campaign_id: &str, targets: Targets, package: crate::PackageKey) -> NewCampaign {
     NewCampaign {
         campaign_id: campaign_id.to_owned(),
         name: "Campaign".to_owned(),

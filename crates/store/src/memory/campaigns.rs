@@ -144,7 +144,9 @@ impl Tables {
 
     /// Whether a device is registered, of the campaign's product, and has the tags it asks for.
     fn is_target(&self, key: CampaignKey, device: DeviceKey) -> bool {
-        let (Some(campaign), Some(device)) = (self.campaigns.get(&key), self.live(device)) else { return false };
+        let (Some(campaign), Some(device)) = (self.campaigns.get(&key), self.live(device)) else {
+            return false;
+        };
         let tagged = match &campaign.row.targets {
             Targets::Tags(tags) => has_tags(&device.row, tags),
             Targets::Product | Targets::Devices(_) => true,
@@ -275,7 +277,10 @@ impl Tables {
         Ok(found.map(|campaign| (CampaignRow::clone(&campaign.row), campaign.counts.clone())))
     }
 
-    pub(crate) fn campaigns(&self, page: Page<CampaignKey>) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
+    pub(crate) fn campaigns(
+        &self,
+        page: Page<CampaignKey>,
+    ) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
         let older = page.after.unwrap_or(CampaignKey(i64::MAX));
         let rows = self.campaigns.range(..older).rev().take(page.limit as usize);
         Ok(rows.map(|(_, campaign)| (CampaignRow::clone(&campaign.row), campaign.counts.clone())).collect())
@@ -318,7 +323,8 @@ impl Tables {
 
     pub(crate) fn deployment(&self, key: DeploymentKey) -> Result<Option<DeploymentRecord>, StoreError> {
         let Some(row) = self.deployments.get(&key) else { return Ok(None) };
-        let (Some(device), Some(campaign)) = (self.devices.get(&row.device), self.campaigns.get(&row.campaign))
+        let (Some(device), Some(campaign)) =
+            (self.devices.get(&row.device), self.campaigns.get(&row.campaign))
         else {
             return Ok(None);
         };

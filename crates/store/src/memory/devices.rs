@@ -184,7 +184,8 @@ impl Tables {
                 && gateway.is_none_or(|gateway| row.gateway == Some(gateway))
                 && has_tags(row, &filter.tags)
         };
-        let keys = self.devices.range(after(page.after)).filter(|(_, device)| wanted(device)).map(|(key, _)| *key);
+        let keys =
+            self.devices.range(after(page.after)).filter(|(_, device)| wanted(device)).map(|(key, _)| *key);
         let mut records = Vec::new();
         for key in keys.take(page.limit as usize) {
             records.extend(self.device_by_key(key)?);

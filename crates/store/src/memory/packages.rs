@@ -28,12 +28,8 @@ impl Tables {
             return Err(StoreError::Exists { what: "product", id: product_id.to_owned() });
         }
         let key = ProductKey(next_key(&self.products, |key| key.0));
-        let row = ProductRow {
-            key,
-            product_id: product_id.to_owned(),
-            name: name.to_owned(),
-            created_at: now,
-        };
+        let row =
+            ProductRow { key, product_id: product_id.to_owned(), name: name.to_owned(), created_at: now };
         self.products.insert(key, row.clone());
         self.products_by_id.insert(product_id.to_owned(), key);
         self.note(&actor.name, action::PRODUCT_CREATED, product_id, now);
@@ -92,7 +88,11 @@ impl Tables {
         }
         let version = |product: &str, kind, version: &str| (product.to_owned(), kind, version.to_owned());
         let wanted = version(&new.product_id, new.kind, &new.version);
-        if self.packages.values().any(|known| version(&known.product_id, known.kind, &known.version) == wanted) {
+        if self
+            .packages
+            .values()
+            .any(|known| version(&known.product_id, known.kind, &known.version) == wanted)
+        {
             return Err(StoreError::Exists { what: "package version", id: new.version.clone() });
         }
         self.last_package += 1;

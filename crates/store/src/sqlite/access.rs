@@ -49,8 +49,9 @@ impl Tx<'_> {
         token_id: &str,
         now: WallTime,
     ) -> Result<(), StoreError> {
-        let gone =
-            self.conn.run("DELETE FROM token WHERE token_id = ?1 AND project = ?2", (token_id, actor.project))?;
+        let gone = self
+            .conn
+            .run("DELETE FROM token WHERE token_id = ?1 AND project = ?2", (token_id, actor.project))?;
         if gone == 0 {
             return Err(StoreError::Missing { what: "token", id: token_id.to_owned() });
         }

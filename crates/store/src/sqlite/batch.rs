@@ -23,6 +23,41 @@ use crate::rows::*;
 use crate::rules::{self, Before, Remembered, Stored, Writes};
 use crate::transact::{Changes, Committed, DeviceView, Loaded, OutboxLine, Wanted};
 
+/// Those with a deadline at or before a time, earliest first.
+pub(super) const DUE: &str = "SELECT key, device FROM deployment WHERE wake_at IS NOT NULL AND wake_at <= ?1
+    ORDER BY wake_at, key LIMIT ?2";
+
+/// What a device has to do, oldest first.
+pub(super) const UNFINISHED: &str = concat!(
+    "SELECT ",
+    deployment_columns!(),
+    " FROM deployment t WHERE t.device = ?1 AND t.",
+    unfinished!(),
+    " ORDER BY t.key"
+);
+
+/// Writes a deployment that stays where it is: names no indexed column, so that the indexes are left alone.
+pub(super) const WRITE_STAYING: &str =
+    "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4 WHERE key = ?1";
+
+/// Writes a deployment that lists and timers see elsewhere from now on.
+const WRITE_MOVING: &str = "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4, label = ?5,
+    wake_at = ?6 WHERE key = ?1";
+
+pub(super) const APPEND_REPORT: &str = "INSERT INTO report
+    (seq, device, deployment, received_at, payload, reading, previous) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+/// Writes the narrow row; what is the store's own changes only when there is something new.
+pub(super) const WRITE_STATE: &str = "UPDATE device_state SET firmware_version = ?2, software_version = ?3,
+    epoch = ?4, connected_at = ?5, last_report = coalesce(?6, last_report),
+    last_report_at = coalesce(?7, last_report_at), last_finished = coalesce(?8, last_finished) WHERE device = ?1";
+
+/// Writes only what is the store's own.
+const WRITE_OWN_STATE: &str = "UPDATE device_state SET last_report = coalesce(?2, last_report),
+    last_report_at = coalesce(?3, last_report_at), last_finished = coalesce(?4, last_finished) WHERE device = ?1";
+
+pub(super) const SILENCE: &str = "DELETE FROM outbox WHERE via = ?1 AND epoch < ?2";
+
 impl Tx<'_> {
     pub(crate) fn transact<R>(
         &mut self,
@@ -56,12 +91,8 @@ impl Tx<'_> {
             }
         }
         if let Some((until, limit)) = wanted.due {
-            let due: Vec<(DeploymentKey, DeviceKey)> = self.conn.all(
-                "SELECT key, device FROM deployment WHERE wake_at IS NOT NULL AND wake_at <= ?1
-                 ORDER BY wake_at, key LIMIT ?2",
-                (until.0, limit),
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?;
+            let due: Vec<(DeploymentKey, DeviceKey)> =
+                self.conn.all(DUE, (until.0, limit), |row| Ok((row.get(0)?, row.get(1)?)))?;
             for (deployment, device) in due {
                 loaded.due.push(deployment);
                 keys.insert(device);
@@ -114,17 +145,7 @@ impl Tx<'_> {
                 what: "device",
                 problem: format!("the device with key {} has no state", key.0),
             })?;
-        let unfinished = self.conn.all(
-            concat!(
-                "SELECT ",
-                deployment_columns!(),
-                " FROM deployment t WHERE t.device = ?1 AND t.",
-                unfinished!(),
-                " ORDER BY t.key"
-            ),
-            [key],
-            deployment_row,
-        )?;
+        let unfinished = self.conn.all(UNFINISHED, [key], deployment_row)?;
         let last_finished = match state.last_finished {
             Some(deployment) => deployment_by_key(self.conn, deployment)?,
             None => None,
@@ -133,14 +154,8 @@ impl Tx<'_> {
     }
 
     fn write_deployments(&mut self, writes: &Writes) -> Result<(), StoreError> {
-        // Two statements: the one that names no indexed column leaves the indexes alone.
-        let mut stays = self.conn.statement(
-            "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4 WHERE key = ?1",
-        )?;
-        let mut moves = self.conn.statement(
-            "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4, label = ?5, wake_at = ?6
-             WHERE key = ?1",
-        )?;
+        let mut stays = self.conn.statement(WRITE_STAYING)?;
+        let mut moves = self.conn.statement(WRITE_MOVING)?;
         for write in &writes.deployments {
             let row = &write.row;
             let code = row.deployment.result_code.map(ResultCode::to_wire);
@@ -159,10 +174,7 @@ impl Tx<'_> {
     }
 
     fn write_reports(&mut self, writes: &Writes) -> Result<(), StoreError> {
-        let mut append = self.conn.statement(
-            "INSERT INTO report (seq, device, deployment, received_at, payload, reading, previous)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
+        let mut append = self.conn.statement(APPEND_REPORT)?;
         for (seq, previous, report) in &writes.reports {
             append.execute((
                 seq,
@@ -179,17 +191,8 @@ impl Tx<'_> {
     }
 
     fn write_devices(&mut self, writes: &Writes) -> Result<(), StoreError> {
-        let mut whole = self.conn.statement(
-            "UPDATE device_state SET firmware_version = ?2, software_version = ?3, epoch = ?4, connected_at = ?5,
-                 last_report = coalesce(?6, last_report), last_report_at = coalesce(?7, last_report_at),
-                 last_finished = coalesce(?8, last_finished)
-             WHERE device = ?1",
-        )?;
-        let mut rest = self.conn.statement(
-            "UPDATE device_state SET last_report = coalesce(?2, last_report),
-                 last_report_at = coalesce(?3, last_report_at), last_finished = coalesce(?4, last_finished)
-             WHERE device = ?1",
-        )?;
+        let mut whole = self.conn.statement(WRITE_STATE)?;
+        let mut own = self.conn.statement(WRITE_OWN_STATE)?;
         for (key, write) in &writes.devices {
             let last_report = write.last_report.map(|(seq, _)| seq);
             let last_report_at = write.last_report.map(|(_, at)| at.0);
@@ -204,7 +207,7 @@ impl Tx<'_> {
                     last_report_at,
                     write.last_finished,
                 ))?,
-                None => rest.execute((key, last_report, last_report_at, write.last_finished))?,
+                None => own.execute((key, last_report, last_report_at, write.last_finished))?,
             };
         }
         Ok(())
@@ -244,7 +247,7 @@ impl Tx<'_> {
             self.conn.run("DELETE FROM outbox WHERE seq = ?1", [seq])?;
         }
         for (via, before) in silenced {
-            self.conn.run("DELETE FROM outbox WHERE via = ?1 AND epoch < ?2", (via, before.0))?;
+            self.conn.run(SILENCE, (via, before.0))?;
         }
         Ok(())
     }
@@ -263,7 +266,9 @@ impl Tx<'_> {
             .conn
             .one("SELECT min(key) FROM project", [], |row| row.get::<_, Option<ProjectKey>>(0))?
             .flatten()
-            .ok_or_else(|| StoreError::Constraint("the store was not booted: there is no project".to_owned()))?;
+            .ok_or_else(|| {
+                StoreError::Constraint("the store was not booted: there is no project".to_owned())
+            })?;
         for event in quarantined {
             self.keep_aside(project, event)?;
         }

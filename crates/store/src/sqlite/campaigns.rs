@@ -14,7 +14,8 @@ use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::{self, action};
 
-const CAMPAIGN: &str = "SELECT c.key, c.campaign_id, c.name, c.state, c.started, c.filled, p.product_id, c.policy,
+const CAMPAIGN: &str =
+    "SELECT c.key, c.campaign_id, c.name, c.state, c.started, c.filled, p.product_id, c.policy,
     c.targets, c.created_at, c.started_at, c.finished_at, c.created_by
     FROM campaign c CROSS JOIN product p ON p.key = c.product";
 
@@ -56,11 +57,10 @@ fn campaign_row(conn: &Connection, key: CampaignKey) -> Result<Option<CampaignRo
 
 /// What the counters of a campaign say.
 pub(super) fn counts(conn: &Connection, key: CampaignKey) -> Result<Counts, StoreError> {
-    let counts = conn.all(
-        "SELECT label, n FROM campaign_count WHERE campaign = ?1 AND n > 0",
-        [key],
-        |row| Ok((row.label(0)?, row.unsigned(1)?)),
-    )?;
+    let counts =
+        conn.all("SELECT label, n FROM campaign_count WHERE campaign = ?1 AND n > 0", [key], |row| {
+            Ok((row.label(0)?, row.unsigned(1)?))
+        })?;
     Ok(Counts(counts.into_iter().collect()))
 }
 
@@ -195,11 +195,9 @@ impl Tx<'_> {
 
 impl Reading<'_> {
     pub(crate) fn campaign(&self, campaign_id: &str) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
-        let key = self.conn.one(
-            "SELECT key FROM campaign WHERE campaign_id = ?1",
-            [campaign_id],
-            |row| row.get(0),
-        )?;
+        let key = self
+            .conn
+            .one("SELECT key FROM campaign WHERE campaign_id = ?1", [campaign_id], |row| row.get(0))?;
         match key {
             Some(key) => self.campaign_by_key(key),
             None => Ok(None),
@@ -216,7 +214,10 @@ impl Reading<'_> {
         }
     }
 
-    pub(crate) fn campaigns(&self, page: Page<CampaignKey>) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
+    pub(crate) fn campaigns(
+        &self,
+        page: Page<CampaignKey>,
+    ) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
         let keys: Vec<CampaignKey> = self.conn.all(
             "SELECT key FROM campaign WHERE key < ?1 ORDER BY key DESC LIMIT ?2",
             (page.after.map_or(i64::MAX, |key| key.0), page.limit),

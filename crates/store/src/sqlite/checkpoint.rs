@@ -1,19 +1,20 @@
 //! Copying the write-ahead log into the file, off the commit path.
 //!
 //! ```text
-//! log grows by a sixteenth of its limit   checkpoint thread copies what no reader needs (PASSIVE)
+//! log grows by a sixteenth of its limit   the checkpoint thread copies what no reader needs (PASSIVE)
 //! … is a quarter of its limit or more     the writer copies the rest between two commits, so that the next one
 //!                                         starts the log over; waits for nobody
-//! … is over its limit                     the writer also cuts it (TRUNCATE), waiting a little for readers
+//! … is over its limit                     the writer also cuts it (TRUNCATE), waiting a little for readers and
+//!                                         for the checkpoint thread
 //! ```
 //!
 //! Always true:
-//! - A commit never waits for the checkpoint thread.
+//! - A commit waits for the checkpoint thread only when the log is over its limit.
 //! - Losing a nudge costs disk space until the next one, nothing else.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,19 +41,15 @@ pub(super) struct Log {
 struct Shared {
     /// After the last commit.
     pages: AtomicU32,
-    /// What the checkpoint thread asks of the writer: one of the constants below.
-    wanted: AtomicU8,
+    /// The checkpoint thread asks the writer to copy the rest.
+    start_over: AtomicBool,
 }
-
-const NOTHING: u8 = 0;
-const START_OVER: u8 = 1;
-const CUT: u8 = 2;
 
 impl Log {
     pub(super) fn new(limit_bytes: u64) -> Log {
         // Below 16 pages the parts of the limit would be nothing.
         let pages_max = u32::try_from(limit_bytes / PAGE_BYTES).unwrap_or(u32::MAX).max(16);
-        let shared = Shared { pages: AtomicU32::new(0), wanted: AtomicU8::new(NOTHING) };
+        let shared = Shared { pages: AtomicU32::new(0), start_over: AtomicBool::new(false) };
         Log { shared: Arc::new(shared), pages_max }
     }
 
@@ -65,17 +62,16 @@ impl Log {
         }))?;
         Ok(())
     }
-
-    fn pages(&self) -> u32 {
-        self.shared.pages.load(Ordering::Relaxed)
-    }
 }
 
-/// The thread that checkpoints, as the writer sees it. Dropped, it ends.
+/// The checkpoint thread, as the writer sees it. Dropped, it ends.
 pub(super) struct Checkpointer {
     nudges: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
-    nudged_at: std::cell::Cell<u32>,
+    /// How long the log was when the thread was last nudged.
+    nudged_at: u32,
+    /// How long the log was when it was last to be cut.
+    cut_at: u32,
 }
 
 impl Checkpointer {
@@ -86,37 +82,44 @@ impl Checkpointer {
             .name("store-checkpoint".to_owned())
             .spawn(move || checkpoint_when_nudged(&file, &log, &queue))
             .map_err(|cause| StoreError::Unavailable(format!("no thread for checkpoints: {cause}")))?;
-        Ok(Checkpointer { nudges: Some(nudges), thread: Some(thread), nudged_at: std::cell::Cell::new(0) })
+        Ok(Checkpointer { nudges: Some(nudges), thread: Some(thread), nudged_at: 0, cut_at: 0 })
     }
 
     /// To be called by the writer between two transactions.
-    pub(super) fn after_commit(&self, writer: &Connection, log: &Log) {
-        match log.shared.wanted.swap(NOTHING, Ordering::Relaxed) {
-            START_OVER => self.say_how_it_went(checkpoint(writer, "PASSIVE")),
-            CUT => {
-                let waited = writer.busy_timeout(CUT_WAIT).map_err(StoreError::from);
-                self.say_how_it_went(waited.and_then(|()| checkpoint(writer, "TRUNCATE")));
-                self.say_how_it_went(writer.busy_timeout(LOCK_WAIT).map_err(StoreError::from));
-            }
-            _ => {}
+    pub(super) fn after_commit(&mut self, writer: &Connection, log: &Log) {
+        let pages = log.shared.pages.load(Ordering::Relaxed);
+        if pages < self.nudged_at {
+            // It was started over.
+            (self.nudged_at, self.cut_at) = (0, 0);
         }
-        let pages = log.pages();
-        if pages < self.nudged_at.get() {
-            self.nudged_at.set(0);
-        }
-        if pages - self.nudged_at.get() >= log.pages_max / 16 {
-            self.nudged_at.set(pages);
+        if pages - self.nudged_at >= log.pages_max / 16 {
+            self.nudged_at = pages;
             if let Some(nudges) = &self.nudges {
                 // Full means that it has been nudged and not begun yet.
                 let _ = nudges.try_send(());
             }
         }
-    }
-
-    fn say_how_it_went<T>(&self, result: Result<T, StoreError>) {
-        if let Err(error) = result {
-            tracing::warn!(%error, "the write-ahead log could not be copied; it grows until it can");
+        // When readers keep it from being cut, there is another try after another part of the limit.
+        if pages >= log.pages_max && pages - self.cut_at >= log.pages_max / 4 {
+            self.cut_at = pages;
+            say_how_it_went(cut(writer));
+        } else if log.shared.start_over.swap(false, Ordering::Relaxed) {
+            say_how_it_went(checkpoint(writer, "PASSIVE"));
         }
+    }
+}
+
+/// Copies everything and cuts the log.
+fn cut(writer: &Connection) -> Result<u32, StoreError> {
+    writer.busy_timeout(CUT_WAIT)?;
+    let done = checkpoint(writer, "TRUNCATE");
+    writer.busy_timeout(LOCK_WAIT)?;
+    done
+}
+
+fn say_how_it_went(done: Result<u32, StoreError>) {
+    if let Err(error) = done {
+        tracing::warn!(%error, "the write-ahead log could not be copied; it grows until it can");
     }
 }
 
@@ -139,8 +142,7 @@ fn checkpoint_when_nudged(file: &Path, log: &Log, nudges: &Receiver<()>) {
             Err(error) => Err(error),
         };
         match done {
-            Ok(pages) if pages >= log.pages_max => log.shared.wanted.store(CUT, Ordering::Relaxed),
-            Ok(pages) if pages >= log.pages_max / 4 => log.shared.wanted.store(START_OVER, Ordering::Relaxed),
+            Ok(pages) if pages >= log.pages_max / 4 => log.shared.start_over.store(true, Ordering::Relaxed),
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed; the next one opens the file anew");

@@ -33,7 +33,16 @@ macro_rules! keys_are_integers {
         }
     )*};
 }
-keys_are_integers!(ProjectKey, ProductKey, DeviceKey, PackageKey, CampaignKey, DeploymentKey, ReportSeq, OutboxSeq);
+keys_are_integers!(
+    ProjectKey,
+    ProductKey,
+    DeviceKey,
+    PackageKey,
+    CampaignKey,
+    DeploymentKey,
+    ReportSeq,
+    OutboxSeq
+);
 
 /// A row's columns in the words of the domain.
 pub(super) trait Columns {
@@ -95,7 +104,8 @@ impl Columns for Row<'_> {
     }
     fn word<T: DeserializeOwned>(&self, at: usize) -> rusqlite::Result<T> {
         let name = self.get_ref(at)?.as_str()?;
-        serde_json::from_value(serde_json::Value::from(name)).map_err(|problem| unreadable(self, at, &problem))
+        serde_json::from_value(serde_json::Value::from(name))
+            .map_err(|problem| unreadable(self, at, &problem))
     }
 }
 

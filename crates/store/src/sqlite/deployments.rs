@@ -44,6 +44,13 @@ pub(super) fn deployment_by_key(
     )
 }
 
+/// A campaign's deployments under one label, oldest first.
+pub(super) const LISTED: &str =
+    "SELECT key FROM deployment WHERE campaign = ?1 AND label = ?2 AND key > ?3 ORDER BY key LIMIT ?4";
+
+pub(super) const NEXT_WAKE: &str =
+    "SELECT wake_at FROM deployment WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
+
 /// A campaign's deployments under these labels after `after`, at most `limit`, oldest first; each with its device.
 ///
 /// Walks the index once per label and merges: SQLite would read and sort all of them.
@@ -56,11 +63,10 @@ pub(super) fn listed(
 ) -> Result<Vec<DeploymentKey>, StoreError> {
     let mut keys = BTreeSet::new();
     for label in labels {
-        let of_label: Vec<DeploymentKey> = conn.all(
-            "SELECT key FROM deployment WHERE campaign = ?1 AND label = ?2 AND key > ?3 ORDER BY key LIMIT ?4",
-            (campaign, label.name(), after.map_or(0, |key| key.0), limit),
-            |row| row.get(0),
-        )?;
+        let of_label: Vec<DeploymentKey> =
+            conn.all(LISTED, (campaign, label.name(), after.map_or(0, |key| key.0), limit), |row| {
+                row.get(0)
+            })?;
         keys.extend(of_label);
     }
     Ok(keys.into_iter().take(limit as usize).collect())
@@ -68,11 +74,7 @@ pub(super) fn listed(
 
 /// The earliest deadline there is.
 pub(super) fn next_wake(conn: &Connection) -> Result<Option<ServiceTime>, StoreError> {
-    conn.one(
-        "SELECT wake_at FROM deployment WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1",
-        [],
-        |row| row.service(0),
-    )
+    conn.one(NEXT_WAKE, [], |row| row.service(0))
 }
 
 impl Reading<'_> {
@@ -127,9 +129,5 @@ fn records_where(condition: &str) -> String {
 }
 
 fn deployment_record(row: &Row<'_>) -> rusqlite::Result<DeploymentRecord> {
-    Ok(DeploymentRecord {
-        row: deployment_row(row)?,
-        device_id: row.device_id(8)?,
-        campaign_id: row.get(9)?,
-    })
+    Ok(DeploymentRecord { row: deployment_row(row)?, device_id: row.device_id(8)?, campaign_id: row.get(9)? })
 }

@@ -58,11 +58,11 @@ pub(super) fn kept_device(conn: &Connection, key: DeviceKey) -> Result<Option<Ke
     )
 }
 
+pub(super) const KEY_OF: &str = "SELECT key FROM device WHERE device_id = ?1 AND deleted_at IS NULL";
+
 /// The key of the device that has this id now.
 pub(super) fn key_of(conn: &Connection, device_id: &str) -> Result<Option<DeviceKey>, StoreError> {
-    conn.one("SELECT key FROM device WHERE device_id = ?1 AND deleted_at IS NULL", [device_id], |row| {
-        row.get(0)
-    })
+    conn.one(KEY_OF, [device_id], |row| row.get(0))
 }
 
 impl Tx<'_> {
@@ -130,7 +130,8 @@ impl Tx<'_> {
 
     fn tag(&self, key: DeviceKey, tags: &BTreeMap<String, String>) -> Result<(), StoreError> {
         for (tag, value) in tags {
-            self.conn.run("INSERT INTO device_tag (tag, value, device) VALUES (?1, ?2, ?3)", (tag, value, key))?;
+            self.conn
+                .run("INSERT INTO device_tag (tag, value, device) VALUES (?1, ?2, ?3)", (tag, value, key))?;
         }
         Ok(())
     }
@@ -371,6 +372,12 @@ pub(super) fn keys_chosen(
     after: i64,
     limit: u32,
 ) -> Result<Vec<DeviceKey>, StoreError> {
+    let (sql, values) = question(chosen, after, limit);
+    conn.all(&sql, params_from_iter(values), |row| row.get(0))
+}
+
+/// The statement and its values.
+pub(super) fn question(chosen: &Chosen<'_>, after: i64, limit: u32) -> (String, Vec<Value>) {
     let mut values: Vec<Value> = Vec::new();
     let mut tags = chosen.tags.iter();
     let mut sql = match tags.next() {
@@ -399,7 +406,11 @@ pub(super) fn keys_chosen(
         sql.push_str(if chosen.gateway.is_some() { " AND +d.product = ?" } else { " AND d.product = ?" });
         values.push(product.0.into());
     }
-    sql.push_str(if chosen.tags.is_empty() { " ORDER BY d.key LIMIT ?" } else { " ORDER BY t.device LIMIT ?" });
+    sql.push_str(if chosen.tags.is_empty() {
+        " ORDER BY d.key LIMIT ?"
+    } else {
+        " ORDER BY t.device LIMIT ?"
+    });
     values.push(i64::from(limit).into());
-    conn.all(&sql, params_from_iter(values), |row| row.get(0))
+    (sql, values)
 }

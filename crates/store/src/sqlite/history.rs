@@ -59,11 +59,11 @@ impl Reading<'_> {
                 (before, device),
                 |row| row.get(0),
             )?,
-            None => self.conn.one(
-                "SELECT last_report FROM device_state WHERE device = ?1",
-                [device],
-                |row| row.get(0),
-            )?,
+            None => {
+                self.conn.one("SELECT last_report FROM device_state WHERE device = ?1", [device], |row| {
+                    row.get(0)
+                })?
+            }
         }
         .flatten();
         let mut statement = self.conn.statement(

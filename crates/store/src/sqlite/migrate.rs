@@ -32,7 +32,8 @@ fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
-    let owner: i64 = conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
+    let owner: i64 =
+        conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if owner != APPLICATION_ID && tables > 0 {
         let problem = "it is a database of another program; name an empty directory".to_owned();
@@ -65,7 +66,8 @@ mod tests {
     #[test]
     fn every_file_of_the_schema_is_a_step_in_the_order_of_its_number() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sqlite/schema");
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         assert_eq!(files.len(), STEPS.len());
         for (at, (file, step)) in files.iter().zip(STEPS).enumerate() {
@@ -88,7 +90,8 @@ mod tests {
 
     #[test]
     fn later_steps_are_taken_from_where_the_store_is() {
-        let steps = ["CREATE TABLE a (x) STRICT", "ALTER TABLE a ADD COLUMN y INTEGER", "CREATE TABLE b (z INTEGER)"];
+        let steps =
+            ["CREATE TABLE a (x) STRICT", "ALTER TABLE a ADD COLUMN y INTEGER", "CREATE TABLE b (z INTEGER)"];
         let steps = [steps[0].replace("(x)", "(x INTEGER)"), steps[1].to_owned(), steps[2].to_owned()];
         let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
         let mut conn = Connection::open_in_memory().unwrap();
@@ -106,8 +109,9 @@ mod tests {
         let steps = ["CREATE TABLE a (x INTEGER)", "CREATE TABLE b (y INTEGER); CREATE TABLE a (x INTEGER)"];
         assert!(migrate(&mut conn, &steps).is_err());
         assert_eq!(version(&conn).unwrap(), 1);
-        let b: i64 =
-            conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'b'", [], |row| row.get(0)).unwrap();
+        let b: i64 = conn
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'b'", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(b, 0);
     }
 

@@ -69,11 +69,10 @@ impl Tx<'_> {
         let product = self.product_of(actor, &new.product_id)?;
         let missing = || StoreError::Missing { what: "artifact", id: new.artifact_id.clone() };
         let artifact = Reading { conn: self.conn }.artifact(&new.artifact_id)?.ok_or_else(missing)?;
-        let taken = self.conn.one(
-            "SELECT 1 FROM package WHERE package_id = ?1",
-            [&new.package_id],
-            |_| Ok(StoreError::Exists { what: "package", id: new.package_id.clone() }),
-        )?;
+        let taken =
+            self.conn.one("SELECT 1 FROM package WHERE package_id = ?1", [&new.package_id], |_| {
+                Ok(StoreError::Exists { what: "package", id: new.package_id.clone() })
+            })?;
         if let Some(taken) = taken {
             return Err(taken);
         }

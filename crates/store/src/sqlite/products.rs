@@ -12,12 +12,7 @@ use crate::rules::action;
 const PRODUCT: &str = "SELECT key, product_id, name, created_at FROM product";
 
 fn product(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
-    Ok(ProductRow {
-        key: row.get(0)?,
-        product_id: row.get(1)?,
-        name: row.get(2)?,
-        created_at: row.wall(3)?,
-    })
+    Ok(ProductRow { key: row.get(0)?, product_id: row.get(1)?, name: row.get(2)?, created_at: row.wall(3)? })
 }
 
 impl Tx<'_> {
