@@ -39,7 +39,7 @@ pub enum Refusal {
     #[error("bad client id: {0}")]
     BadClientId(String),
     /// Outside the range.
-    #[error("keep alive of {0} s is outside the range; 30 to 1200 s is accepted")]
+    #[error("a keep alive of {0} s is not accepted; use 30 to 1200 s, 120 is recommended")]
     BadKeepAlive(u16),
     /// Nobody registered it.
     #[error(

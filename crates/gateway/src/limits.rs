@@ -4,7 +4,7 @@
 //! - Reaching a limit is counted, and costs nobody but the link that reached it.
 //! - A limit on how fast a device may speak is kept by reading slower, never by dropping what was read.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use otaru_proto::limits::{TOPIC_BYTES_MAX, UPLINK_BYTES_MAX};
@@ -234,11 +234,6 @@ const DOWNLINKS_IN_FLIGHT_MAX: NonZeroU16 = match NonZeroU16::new(1024) {
     Some(n) => n,
     None => unreachable!(),
 };
-
-/// Turns a count from a configuration into a limit; 0 means none.
-pub(crate) fn non_zero(count: u32) -> Option<NonZeroU32> {
-    NonZeroU32::new(count)
-}
 
 #[cfg(test)]
 mod tests {

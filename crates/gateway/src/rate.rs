@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::limits::non_zero;
-
 /// A rate that may be kept for ever, and how much may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UplinkRate {
@@ -22,7 +20,7 @@ pub struct UplinkRate {
 impl UplinkRate {
     /// `per_second` packets for long, `burst` of them at once. `None`, no limit, if either is 0.
     pub fn new(per_second: u32, burst: u32) -> Option<UplinkRate> {
-        Some(UplinkRate { per_second: non_zero(per_second)?, burst: non_zero(burst)? })
+        Some(UplinkRate { per_second: NonZeroU32::new(per_second)?, burst: NonZeroU32::new(burst)? })
     }
 
     fn interval(&self) -> Duration {

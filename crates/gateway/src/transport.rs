@@ -105,18 +105,14 @@ mod tests {
     async fn the_last_word_is_not_taken_back_by_what_was_left_unread() {
         let (mut device, mut ours) = pair().await;
         device.write_all(&[0; 64 * 1024]).await.unwrap();
-        let hearing = async {
-            let mut heard = Vec::new();
-            let end = device.read_to_end(&mut heard).await;
-            drop(device);
-            (heard, end.map_err(|error| error.kind()))
-        };
-        let parting = async {
-            part(&mut ours, b"bye", PATIENCE).await;
-            drop(ours);
-        };
-        let ((heard, end), ()) = tokio::join!(hearing, parting);
-        assert_eq!((heard.as_slice(), end), (&b"bye"[..], Ok(3)));
+        // The device does not close its side, so we wait for that as long as we are told to.
+        part(&mut ours, b"bye", Duration::from_millis(100)).await;
+        drop(ours);
+        // Linux reads what came before a reset all the same; other stacks do not.
+        assert!(device.take_error().unwrap().is_none(), "the connection was reset");
+        let mut heard = Vec::new();
+        device.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"bye");
     }
 
     #[tokio::test]
