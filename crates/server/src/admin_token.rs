@@ -34,6 +34,11 @@ pub(crate) fn keep(dir: &Path, token: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Whether a server keeps its first admin token in `dir`.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    dir.join(FILE).exists()
+}
+
 /// The token that a server keeps in its data directory.
 pub(crate) fn read(dir: &Path) -> anyhow::Result<String> {
     let path = dir.join(FILE);

@@ -175,10 +175,11 @@ pub(crate) struct DemoArgs {
 /// Make, list and revoke API tokens of a running server.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The server is asked over HTTP, with an admin token from --token, OTARU_TOKEN, or DIR/admin.token of --data-dir.
+The server is asked over HTTP, with an admin token from --token, OTARU_TOKEN, or DIR/admin.token of --data-dir; without
+any of these, from ./otaru-data/admin.token if there is one.
 
 Examples:
-  otaru token create --name ci --role operator --data-dir ./otaru-data
+  otaru token create --name ci --role operator --data-dir /var/lib/otaru
   OTARU_URL=https://ota.example.com:8443 OTARU_TOKEN=… otaru token list
   otaru token revoke 65d31bf2581ed33a42a58d76 --data-dir ./otaru-data")]
 pub(crate) struct TokenArgs {

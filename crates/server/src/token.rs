@@ -1,5 +1,6 @@
 //! `otaru token`: asks a running server.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,6 +9,9 @@ use serde_json::{Value, json};
 use crate::admin_token;
 use crate::cli::{ServerArgs, TokenArgs, TokenCommand};
 use crate::client::ApiClient;
+
+/// As in the default configuration; a test holds the two together.
+const DEFAULT_DATA_DIR: &str = "./otaru-data";
 
 pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let client = client(&args.server)?;
@@ -36,6 +40,10 @@ fn client(server: &ServerArgs) -> anyhow::Result<ApiClient> {
     let token = match (&server.token, &server.data_dir) {
         (Some(token), _) => token.clone(),
         (None, Some(dir)) => admin_token::read(dir)?,
+        // Where `otaru serve` without flags keeps its data.
+        (None, None) if admin_token::is_in(Path::new(DEFAULT_DATA_DIR)) => {
+            admin_token::read(Path::new(DEFAULT_DATA_DIR))?
+        }
         (None, None) => anyhow::bail!(
             "no token to ask with; give --data-dir DIR of the server on this machine, or an admin token in \
              OTARU_TOKEN or --token"
@@ -75,5 +83,17 @@ fn print_list(listed: &Value, json: bool) {
             member("created_at"),
             member("name")
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Raw, Secrets, check};
+
+    #[test]
+    fn the_token_is_looked_for_where_a_server_without_flags_keeps_it() {
+        let config = check(Raw::new(), Secrets::default()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.data_dir, Path::new(DEFAULT_DATA_DIR));
     }
 }

@@ -1,7 +1,8 @@
 //! How packages are fetched, from a server that misbehaves as told.
 
+use crate::links::acceptor;
 use crate::stage::{Answer, Http};
-use otaru_fleet::{DownloadError, Downloader, Fetched};
+use otaru_fleet::{DownloadError, Downloader, Fetched, TlsTrust};
 
 #[tokio::test]
 async fn what_broke_off_is_taken_up_where_it_broke() {
@@ -67,4 +68,12 @@ async fn an_address_that_is_none_says_so() {
     notice.url = "https://127.0.0.1:1/x".into();
     let error = Downloader::default().fetch(&notice).await.unwrap_err();
     assert!(matches!(error, DownloadError::NoTls { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn packages_come_over_tls_as_well() {
+    let http = Http::with(vec![Answer::BreaksOff, Answer::Whole], Some(acceptor().0)).await;
+    let downloader = Downloader::with_tls(TlsTrust::Anyone.client_config().unwrap());
+    let fetched = downloader.fetch(&http.notice("1.5.0")).await.unwrap();
+    assert_eq!(fetched, Fetched { bytes: http.package.len() as u64, tries: 2 });
 }

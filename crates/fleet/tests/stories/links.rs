@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::stage::{Manners, Platform, crowd, device, until};
 
 /// An acceptor for 127.0.0.1, and the certificate it shows.
-fn acceptor() -> (TlsAcceptor, String) {
+pub fn acceptor() -> (TlsAcceptor, String) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -74,3 +74,38 @@ async fn a_connection_that_is_lost_ends_the_run() {
     let error = load::run(&config(&platform)).await.unwrap_err();
     assert!(matches!(error, LoadError::Ended { .. }), "{error:?}");
 }
+
+/// Runs the command with these arguments and `--target` beside the others that every run needs.
+async fn otaru_load(platform: &Platform, more: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_otaru-load"));
+    command.env_remove("OTARU_LOAD_SECRET").args(["--target", &platform.address.to_string()]);
+    command.args(["--connections", "2", "--in-flight", "4", "--reports", "100", "--warm-up", "0"]).args(more);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_command_prints_what_it_measured_for_people_and_for_scripts() {
+    let platform = Platform::open(Manners::Acknowledges).await;
+    let ended = otaru_load(&platform, &["--anonymous", "--json"]).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let measured: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!((&measured["connections"], &measured["in_flight"]), (&2.into(), &4.into()));
+    assert!(measured["reports"].as_u64().unwrap() >= 100, "{measured}");
+    assert!(measured["reports_per_sec"].as_f64().unwrap() > 0.0, "{measured}");
+
+    let ended = otaru_load(&platform, &["--secret", "s3cret"]).await;
+    let shown = String::from_utf8(ended.stdout).unwrap();
+    assert!(shown.starts_with("2 connections x 4 in flight, 330 bytes a report"), "{shown}");
+    assert!(shown.contains("latency p99"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_command_says_why_it_measured_nothing() {
+    let platform =
+        Platform::with(Manners::Acknowledges, ConnectReturnCode::BadUserNameOrPassword, None).await;
+    let ended = otaru_load(&platform, &["--secret", "wrong"]).await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("refused with CONNACK 4"), "{said}");
+    assert_eq!(otaru_load(&platform, &[]).await.status.code(), Some(2), "neither a secret nor --anonymous");
+}

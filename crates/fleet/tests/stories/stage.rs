@@ -19,7 +19,7 @@ use otaru_proto::{
 };
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -289,15 +289,23 @@ pub struct Http {
 
 impl Http {
     pub async fn serve(answers: Vec<Answer>) -> Http {
+        Http::with(answers, None).await
+    }
+
+    pub async fn with(answers: Vec<Answer>, tls: Option<TlsAcceptor>) -> Http {
         let package: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/download/d1/lamp.bin", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}/download/d1/lamp.bin", listener.local_addr().unwrap());
         let heads = Arc::new(Mutex::new(Vec::new()));
         let (bytes, seen) = (package.clone(), Arc::clone(&heads));
         tokio::spawn(async move {
             for answer in answers {
                 let (socket, _) = listener.accept().await.unwrap();
-                serve_one(socket, answer, &bytes, &seen).await;
+                match &tls {
+                    None => serve_one(socket, answer, &bytes, &seen).await,
+                    Some(tls) => serve_one(tls.accept(socket).await.unwrap(), answer, &bytes, &seen).await,
+                }
             }
         });
         Http { package, url, heads }
@@ -319,7 +327,12 @@ impl Http {
     }
 }
 
-async fn serve_one(mut socket: TcpStream, answer: Answer, package: &[u8], heads: &Mutex<Vec<String>>) {
+async fn serve_one(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Answer,
+    package: &[u8],
+    heads: &Mutex<Vec<String>>,
+) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match socket.read_u8().await {
@@ -353,4 +366,5 @@ async fn serve_one(mut socket: TcpStream, answer: Answer, package: &[u8], heads:
     );
     let _ = socket.write_all(head.as_bytes()).await;
     let _ = socket.write_all(&body).await;
+    let _ = socket.shutdown().await;
 }

@@ -108,6 +108,12 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
+    /// Whether the process has not ended. One that has ended and was not waited for can still be signalled.
+    pub fn is_running(&self) -> bool {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.child.0.id())).unwrap();
+        !state.contains(") Z ")
+    }
+
     /// Waits for the end. Returns the exit code (`None` after a signal) and what stdout had after the ready line.
     pub fn wait(mut self) -> (Option<i32>, String) {
         // stdout ends when the process does.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use otaru_fleet::{Crowd, DeviceConfig, Downloader, Endpoint, Pace, Script, Site};
 use otaru_proto::{DeviceId, Version};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::running::{PATIENCE, Server, TOKEN, ask, plain, serve, text};
 
@@ -148,4 +149,44 @@ async fn it_stops_in_good_order_with_devices_connected() {
     server.signal("TERM");
     assert_eq!(server.wait().0, Some(0));
     assert_eq!(crowd.stop().await, 0);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    // An upload that never ends keeps a graceful stop waiting.
+    let mut upload = server.http().dial().await.unwrap();
+    let head = format!(
+        "POST /api/v1/artifacts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\n12"
+    );
+    upload.write_all(head.as_bytes()).await.unwrap();
+    until_begun(&server, &dir.path().join("artifacts/incoming")).await;
+
+    server.signal("TERM");
+    let stopping = async {
+        while !server.stderr().contains("a second signal ends at once") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, stopping).await.unwrap();
+    let ending = async {
+        while server.is_running() {
+            server.signal("TERM");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ending).await.unwrap();
+    assert_eq!(server.wait().0, Some(1));
+}
+
+/// Waits until the upload has begun: its bytes are on the way into this directory.
+async fn until_begun(server: &Server, incoming: &std::path::Path) {
+    let begun = async {
+        while std::fs::read_dir(incoming).map_or(0, Iterator::count) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, begun).await;
+    assert!(waited.is_ok(), "no upload begins\n{}", server.stderr());
 }

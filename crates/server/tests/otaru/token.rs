@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use crate::running::{Server, TOKEN, ask, run, serve, text};
+use crate::running::{Server, TOKEN, ask, otaru, run, serve, text};
 
 #[tokio::test]
 async fn a_token_is_made_used_listed_and_revoked() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::spawn(serve(dir.path(), &[]));
+    let data = dir.path().join("otaru-data");
+    let server = Server::spawn(serve(&data, &[]));
     let url = format!("http://{}", server.address("http"));
-    let data = dir.path().to_str().unwrap();
+    let data = data.to_str().unwrap();
     let token = |args: &[&str]| run(&[&["token"], args, &["--url", &url, "--data-dir", data]].concat());
 
     let made = token(&["create", "--name", "ci", "--role", "viewer"]);
@@ -34,6 +35,10 @@ async fn a_token_is_made_used_listed_and_revoked() {
     assert!(table.contains(id) && table.starts_with("TOKEN ID"), "{table}");
     assert!(!table.contains(&secret));
 
+    // Beside its data, no flag is needed to find the token.
+    let found = otaru(&["token", "list", "--url", &url]).current_dir(dir.path()).output().unwrap();
+    assert!(found.status.success(), "{}", text(&found.stderr));
+
     assert!(token(&["revoke", id]).status.success());
     assert_eq!(ask(&server.http(), &secret, "GET", "/api/v1/products", None).await.0, 401);
     let again = token(&["revoke", id]);
@@ -43,11 +48,11 @@ async fn a_token_is_made_used_listed_and_revoked() {
 
 #[test]
 fn without_a_token_or_a_server_it_says_what_is_missing() {
-    let without = run(&["token", "list"]);
+    let dir = tempfile::tempdir().unwrap();
+    let without = otaru(&["token", "list"]).current_dir(&dir).output().unwrap();
     assert_eq!(without.status.code(), Some(1));
     assert!(text(&without.stderr).contains("--data-dir"), "{}", text(&without.stderr));
 
-    let dir = tempfile::tempdir().unwrap();
     let no_file = run(&["token", "list", "--data-dir", dir.path().to_str().unwrap()]);
     assert!(text(&no_file.stderr).contains("admin.token"), "{}", text(&no_file.stderr));
 
