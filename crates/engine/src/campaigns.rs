@@ -519,11 +519,26 @@ impl Shared {
         let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
         if row.filled && row.state == CampaignState::Preparing {
             let to = if row.started { CampaignState::Running } else { CampaignState::Draft };
-            let from = [CampaignState::Preparing];
-            self.store.move_campaign(&self.platform(), campaign, &from, to, None, self.clock.wall()).await?;
+            self.move_by_itself(campaign, CampaignState::Preparing, to).await?;
+        }
+        // It may have been started while it was made a draft.
+        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
+        if row.filled && row.started {
+            self.move_by_itself(campaign, CampaignState::Draft, CampaignState::Running).await?;
         }
         self.note_wake(self.store.next_wake().await?);
         if row.started { self.release(campaign).await } else { Ok(()) }
+    }
+
+    /// Moves a campaign on, if it is still in `from`.
+    async fn move_by_itself(
+        &self,
+        campaign: CampaignKey,
+        from: CampaignState,
+        to: CampaignState,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.wall();
+        self.store.move_campaign(&self.platform(), campaign, &[from], to, None, now).await.map(|_| ())
     }
 
     /// Lets queued deployments go in chunks, looks at every connected device, and ends a campaign that has
@@ -619,6 +634,7 @@ impl Shared {
 fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
     match row.state {
         CampaignState::Preparing => Some(Work::Fill(row.key)),
+        CampaignState::Draft if row.started => Some(Work::Fill(row.key)),
         CampaignState::Running if counts.of(Label::Queued) > 0 || counts.unfinished() == 0 => {
             Some(Work::Release(row.key))
         }

@@ -339,6 +339,30 @@ async fn cancelling_ends_everything_and_pausing_holds_the_next_ones_back() {
     assert!(refused.to_string().contains("is cancelled"), "{refused}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_that_is_started_while_it_is_prepared_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let package = platform.package("v2", &[]).await;
+    for round in 0..100 {
+        let request = otaru_engine::CampaignRequest {
+            name: format!("round {round}"),
+            package_ids: vec![package.clone()],
+            devices: otaru_engine::DeviceSelection::Ids(vec![id.to_string()]),
+            policy: Policy::default(),
+            start: false,
+        };
+        let campaign = platform.engine.create_campaign(&platform.by, request).await.unwrap().campaign_id;
+        // Meets the preparation at different points.
+        tokio::time::sleep(Duration::from_micros(100 * (round % 20))).await;
+        platform.engine.start_campaign(&platform.by, &campaign).await.unwrap();
+        platform.until_campaign(&campaign, "running").await;
+        platform.until(&campaign, &id, "released").await;
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_device_leaves_its_campaign_as_removed() {
     let platform = Platform::in_memory().await;

@@ -17,27 +17,27 @@ pub enum StoreError {
     /// The name is taken: what, and which.
     #[error("{what} {id} exists already")]
     Exists {
-        /// `device`, `product`, …
+        /// `device`, `node_id`, `product`, `package`, `package version`, `campaign` or `token`.
         what: &'static str,
-        /// Its public id.
+        /// Its public id, or the node id or version that is taken.
         id: String,
     },
     /// There is none: what, and which.
     #[error("there is no {what} {id}")]
     Missing {
-        /// `device`, `product`, …
+        /// `device`, `gateway`, `product`, `artifact`, `package`, `campaign` or `token`.
         what: &'static str,
-        /// Its public id.
+        /// Its public id, or `with key …` where the caller named it so.
         id: String,
     },
     /// It cannot be deleted while something refers to it.
     #[error("{what} {id} is in use by {by}")]
     InUse {
-        /// `package`, `product`, …
+        /// `device` or `package`.
         what: &'static str,
         /// Its public id.
         id: String,
-        /// What refers to it.
+        /// What refers to it: `campaign …`, `its child …`.
         by: String,
     },
     /// The device named as gateway is itself a child; there are two levels, not three.

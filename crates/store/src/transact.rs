@@ -58,17 +58,19 @@ pub struct DeviceView {
     pub is_gateway: bool,
 }
 
-/// Everything that follows from a batch. Written whole or not at all, in this order.
+/// Everything that follows from a batch. Written whole or not at all, in this order; among the deployments, those
+/// that leave their device free come first.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// The new narrow rows. `last_report` is set by the store for devices that have new `reports`.
+    /// The new narrow rows, each device once. `last_report`, `last_report_at` and `last_finished` are the store's
+    /// own: it sets them from `reports` and `deployments`, and what is given here for them is ignored.
     pub devices: Vec<(DeviceKey, DeviceState)>,
-    /// Deployments as they are now. The store compares with what is stored and moves the counters.
+    /// Deployments as they are now, each once. The store compares with what is stored and moves the counters.
     /// A deployment that becomes finished here becomes its device's `last_finished`, by the store.
     pub deployments: Vec<DeploymentRow>,
     /// Reports, in the order in which they were received. They may concern devices not in `devices`.
     pub reports: Vec<NewReport>,
-    /// What is now to be said.
+    /// What is now to be said. Lines are not checked: one for a device that is gone is never drained.
     pub outbox: Vec<OutboxLine>,
     /// Lines of the outbox that were said, or need not be said any more.
     pub said: Vec<crate::rows::OutboxSeq>,
@@ -78,7 +80,8 @@ pub struct Changes {
     pub quarantined: Vec<QuarantinedEvent>,
     /// Who did what: actor, action, subject.
     pub audit: Vec<(String, String, String)>,
-    /// Campaigns that have ended, with the state they end in (only if they are not ended already).
+    /// Campaigns that have ended: each becomes `Finished`, unless it has ended already. Their counters are not
+    /// looked at.
     pub ended: Vec<CampaignKey>,
 }
 

@@ -3,7 +3,8 @@
 //! Always true:
 //! - When a writing operation answers `Ok`, what it wrote survives `kill -9` and the loss of power (SQLite), and
 //!   every operation that begins afterwards sees it.
-//! - When it answers an error, it wrote nothing.
+//! - When it answers an error, it wrote nothing. One exception: what was refused with `Unavailable` because the
+//!   disk failed in the middle of a commit may turn out to be there after a crash that follows at once.
 //! - Dropping the future of an operation that has begun does not undo it: it may still be carried out.
 //! - The store has no clock: `now` is the caller's.
 //! - A change that an operator asked for and the line in the audit log that names the actor are one transaction.

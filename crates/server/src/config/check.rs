@@ -56,8 +56,9 @@ pub(crate) struct Secrets {
     pub(crate) master_key: Option<String>,
 }
 
-/// The shortest admin token: 16 characters of 64 are 96 bits, more than anybody guesses over HTTP.
-const ADMIN_TOKEN_CHARS_MIN: usize = 16;
+/// An admin token shorter than this is warned of: 16 characters of 64 are 96 bits, more than anybody guesses over
+/// HTTP. It is the owner's choice all the same.
+const ADMIN_TOKEN_CHARS_ADVISED: usize = 16;
 
 /// Checks everything and reports every mistake at once.
 pub(crate) fn check(mut raw: Raw, secrets: Secrets) -> Result<Config, Mistakes> {
@@ -94,7 +95,7 @@ impl Checker {
         let tls = self.tls(mqtts.is_some() || https.is_some());
         let public_url = self.public_url(http, https);
         self.secrets(&secrets);
-        let mut warnings = Vec::new();
+        let mut warnings = self.raw.take_warnings();
         if let Some(url) = &public_url
             && url.host().chars().count() > C_HOST_CHARS_MAX
         {
@@ -102,6 +103,12 @@ impl Checker {
                 "the host of public_url has {} characters; devices with the C SDK hold at most {C_HOST_CHARS_MAX} and \
                  will not download",
                 url.host().chars().count()
+            ));
+        }
+        if secrets.admin_token.as_ref().is_some_and(|token| token.len() < ADMIN_TOKEN_CHARS_ADVISED) {
+            warnings.push(format!(
+                "OTARU_ADMIN_TOKEN has fewer than {ADMIN_TOKEN_CHARS_ADVISED} characters and may be guessed; \
+                 `openssl rand -hex 32` prints a good one"
             ));
         }
         Config {
@@ -259,18 +266,15 @@ impl Checker {
     }
 
     fn secrets(&mut self, secrets: &Secrets) {
-        let is_usable = |token: &String| {
-            token.len() >= ADMIN_TOKEN_CHARS_MIN && token.bytes().all(|byte| byte.is_ascii_graphic())
-        };
+        let is_usable =
+            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         if secrets.admin_token.as_ref().is_some_and(|token| !is_usable(token)) {
             self.mistakes.push(Mistake {
                 key: "OTARU_ADMIN_TOKEN".into(),
                 value: None, // a secret
                 origin: Origin::Default,
-                remedy: format!(
-                    "{ADMIN_TOKEN_CHARS_MIN} or more letters, digits and signs without spaces are accepted, as \
-                     `openssl rand -hex 32` prints them"
-                ),
+                remedy: "letters, digits and signs without spaces are accepted, as `openssl rand -hex 32` prints them"
+                    .into(),
             });
         }
     }
@@ -519,7 +523,7 @@ mod tests {
         raw.add_flag("mqtts", "0.0.0.0:8883".into());
         raw.add_setting("store.synchronous=maybe");
         raw.add_setting("nonsense");
-        let secrets = Secrets { admin_token: Some("short".into()), master_key: None };
+        let secrets = Secrets { admin_token: Some("with space".into()), master_key: None };
         let Err(mistakes) = check(raw, secrets) else { panic!("all that was accepted") };
         let text = mistakes.to_string().replace(&file.display().to_string(), "FILE");
         for expected in [
@@ -532,12 +536,21 @@ mod tests {
             "tls_key: a PEM file is needed for mqtts and https",
             "store.synchronous = \"maybe\" (--set): \"full\" or \"normal\" is accepted",
             "--set = \"nonsense\": KEY=VALUE is accepted",
-            "OTARU_ADMIN_TOKEN: 16 or more",
+            "OTARU_ADMIN_TOKEN: letters, digits and signs without spaces",
         ] {
             assert!(text.contains(expected), "missing: {expected}\nin: {text}");
         }
         assert!(text.starts_with("10 mistakes in the configuration; nothing was started"), "{text}");
-        assert!(!text.contains("short"), "a secret is not shown: {text}");
+        assert!(!text.contains("with space"), "a secret is not shown: {text}");
+    }
+
+    #[test]
+    fn a_short_admin_token_and_somebody_elses_variable_are_only_warned_of() {
+        let mut raw = Raw::new();
+        raw.add_environment([("OTARU_BUILD_DIR".to_owned(), "/tmp".to_owned())].into_iter());
+        let secrets = Secrets { admin_token: Some("short".into()), master_key: None };
+        let config = check(raw, secrets).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::keys::{self, KEYS, OTHER_VARIABLES, PREFIX};
 pub(crate) struct Raw {
     given: BTreeMap<&'static str, Given>,
     mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
 }
 
 /// A value as it was written.
@@ -112,12 +113,23 @@ impl Raw {
             } else if let Some(key) = keys::of_variable(&name) {
                 self.add(key.name, text, Origin::Variable(name));
             } else if name.starts_with(PREFIX) && !OTHER_VARIABLES.contains(&name.as_str()) {
-                let all: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
-                let meant = keys::meant(&name, all.iter().map(String::as_str));
-                let remedy = no_such("variable", meant);
-                let origin = Origin::Default;
-                self.mistakes.push(Mistake { key: name, value: Some(text), origin, remedy });
+                self.unknown_variable(name, text);
             }
+        }
+    }
+
+    /// A variable that is nearly ours is a typing error; any other one may be somebody else's, who likes our prefix.
+    fn unknown_variable(&mut self, name: String, text: String) {
+        let all: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
+        let suffixes = all.iter().map(|variable| &variable[PREFIX.len()..]);
+        match keys::meant(&name[PREFIX.len()..], suffixes) {
+            Some(suffix) => {
+                let remedy = no_such("variable", Some(&format!("{PREFIX}{suffix}")));
+                self.mistakes.push(Mistake { key: name, value: Some(text), origin: Origin::Default, remedy });
+            }
+            None => self
+                .warnings
+                .push(format!("the environment variable {name} is none of ours and does nothing")),
         }
     }
 
@@ -154,6 +166,10 @@ impl Raw {
     /// The mistakes found so far; they are the checker's from here on.
     pub(super) fn take_mistakes(&mut self) -> Vec<Mistake> {
         std::mem::take(&mut self.mistakes)
+    }
+
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     fn is_from_variable(&self, name: &str) -> bool {

@@ -19,7 +19,6 @@ const STATEMENTS_KEPT: usize = 256;
 /// The connection that writes.
 pub(super) fn open_writer(file: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let conn = open(file, OpenFlags::SQLITE_OPEN_READ_WRITE, options.cache_bytes)?;
-    if let Ok(x) = std::env::var("PAGE") { conn.pragma_update(None, "page_size", x.parse::<i64>().unwrap())?; }
     conn.pragma_update(None, "journal_mode", "wal")?;
     let level = match options.synchronous {
         Synchronous::Full => "full",

@@ -89,7 +89,7 @@ impl Default for SqliteOptions {
             synchronous: Synchronous::Full,
             // The rows that a million devices touch are about 250 MB; a quarter of them serves a fleet whose
             // active part is small, and leaves a 1 GB machine room.
-            cache_bytes: std::env::var("CACHE").map_or(64, |x| x.parse::<u64>().unwrap()) << 20,
+            cache_bytes: 64 << 20,
             // A batch over a thousand devices at random writes about 8 MiB; 32 of them between two restarts keep
             // the copying of pages that change again small.
             wal_limit_bytes: 256 << 20,
