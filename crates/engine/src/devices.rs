@@ -324,10 +324,10 @@ impl Engine {
 }
 
 fn unknown_device(device_id: &str, error: StoreError) -> DeviceError {
-    match error {
-        StoreError::Missing { what: "device", .. } => DeviceError::Unknown(device_id.to_owned()),
-        other => DeviceError::Store(other),
+    if matches!(error, StoreError::Missing { what: "device", .. }) {
+        return DeviceError::Unknown(device_id.to_owned());
     }
+    DeviceError::Store(error)
 }
 
 fn id_of(field: &'static str, id: &str) -> Result<DeviceId, DeviceError> {

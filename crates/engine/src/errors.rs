@@ -50,14 +50,13 @@ impl Faulty for StoreError {
             StoreError::Exists { .. } => "exists_already",
             StoreError::Missing { .. } => "not_found",
             StoreError::InUse { .. } => "in_use",
+            StoreError::ChildAsGateway { .. } => "invalid",
             StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {
                 "unavailable"
             }
-            _ => match StoreError::fault(self) {
-                Fault::Caller => "invalid",
-                Fault::Unavailable => "unavailable",
-                Fault::Bug => "internal",
-            },
+            StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. } => {
+                "internal"
+            }
         }
     }
 
@@ -65,11 +64,13 @@ impl Faulty for StoreError {
         match self {
             StoreError::Exists { .. } | StoreError::InUse { .. } => Kind::Conflict,
             StoreError::Missing { .. } => Kind::NotFound,
-            _ => match StoreError::fault(self) {
-                Fault::Caller => Kind::Invalid,
-                Fault::Unavailable => Kind::Unavailable,
-                Fault::Bug => Kind::Internal,
-            },
+            StoreError::ChildAsGateway { .. } => Kind::Invalid,
+            StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {
+                Kind::Unavailable
+            }
+            StoreError::Constraint(_) | StoreError::DecisionPanicked(_) | StoreError::Corrupt { .. } => {
+                Kind::Internal
+            }
         }
     }
 }
