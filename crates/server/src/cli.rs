@@ -88,7 +88,7 @@ pub(crate) struct ServeArgs {
     /// Private key, PEM.
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
-    /// Where devices reach the HTTP side, with port: https://ota.example.com:8443.
+    /// Where devices reach the HTTP side, with port: `https://ota.example.com:8443`.
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// Allow plain listeners that other machines can reach.
