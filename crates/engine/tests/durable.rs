@@ -15,9 +15,7 @@ const A_MOMENT: Duration = Duration::from_millis(150);
 
 #[tokio::test]
 async fn while_the_store_stalls_nothing_is_acknowledged() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
+    let (platform, id, _) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;
     device.report_version("v1").await;
     let faults = platform.faults.as_ref().unwrap();
@@ -32,9 +30,7 @@ async fn while_the_store_stalls_nothing_is_acknowledged() {
 
 #[tokio::test]
 async fn what_a_failing_store_refused_is_acknowledged_only_once_it_is_stored() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
+    let (platform, id, _) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;
     device.report_version("v1").await;
     let faults = platform.faults.as_ref().unwrap();
@@ -137,10 +133,7 @@ async fn an_upload_is_kept_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn a_download_token_lives_as_long_as_its_attempt() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
     let mut device = platform.connect(&id).await;
     let notice = device.is_told("v1").await;

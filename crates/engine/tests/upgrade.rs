@@ -12,10 +12,7 @@ use support::{Platform, WoundClock, progress_report, settings};
 
 #[tokio::test]
 async fn a_device_is_asked_told_and_believed_when_it_names_the_wanted_version() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
 
@@ -46,10 +43,7 @@ async fn a_device_is_asked_told_and_believed_when_it_names_the_wanted_version() 
 
 #[tokio::test]
 async fn a_device_that_runs_the_wanted_version_is_not_told() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
     let mut device = platform.connect(&id).await;
     device.hears_question().await;
@@ -61,10 +55,7 @@ async fn a_device_that_runs_the_wanted_version_is_not_told() {
 
 #[tokio::test]
 async fn a_failure_code_is_kept_whatever_version_it_names() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
     let mut device = platform.connect(&id).await;
     device.is_told("v1").await;
@@ -81,9 +72,7 @@ async fn a_failure_code_is_kept_whatever_version_it_names() {
 
 #[tokio::test]
 async fn messages_of_a_session_are_acknowledged_in_their_order() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
+    let (platform, id, _) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;
     let mut sent = Vec::new();
     for round in 0..300 {
@@ -166,9 +155,7 @@ async fn a_slot_goes_to_the_next_device_when_the_one_in_front_is_gone() {
 
 #[tokio::test]
 async fn a_device_busy_in_another_campaign_waits_and_the_reason_names_that_campaign() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
+    let (platform, id, _) = Platform::with_a_device().await;
     let first_package = platform.package("v2", &[]).await;
     let second_package = platform.package("v3", &[]).await;
     let mut device = platform.connect(&id).await;
@@ -189,10 +176,7 @@ async fn a_device_busy_in_another_campaign_waits_and_the_reason_names_that_campa
 
 #[tokio::test]
 async fn a_campaign_that_does_not_wait_ends_as_conflict_and_one_that_supersedes_takes_over() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let other = platform.package("v3", &[]).await;
     let mut device = platform.connect(&id).await;
     let first = platform.campaign(&package, &[&id], Policy::default()).await;
@@ -243,9 +227,7 @@ async fn a_child_speaks_through_its_gateway_and_nobody_elses() {
 
 #[tokio::test]
 async fn a_newer_session_ends_the_older_one_and_wrong_credentials_end_nothing() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
+    let (platform, id, _) = Platform::with_a_device().await;
     let mut first = platform.connect(&id).await;
     assert_eq!(platform.try_connect(&id, "guess").await.err(), Some(Refusal::WrongPassword));
     assert!(first.heard_nothing_for(Duration::from_millis(50)).await);
@@ -260,9 +242,7 @@ async fn a_newer_session_ends_the_older_one_and_wrong_credentials_end_nothing() 
 
 #[tokio::test]
 async fn unknown_frozen_and_misnamed_devices_are_refused_with_the_reason() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
+    let (platform, id, _) = Platform::with_a_device().await;
     let nobody = otaru_proto::DeviceId::parse("p_nobody").unwrap();
     let refusal = platform.try_connect(&nobody, "x").await.err().unwrap();
     assert!(refusal.to_string().contains("POST /api/v1/devices"), "{refusal}");
@@ -279,10 +259,7 @@ async fn unknown_frozen_and_misnamed_devices_are_refused_with_the_reason() {
 
 #[tokio::test]
 async fn a_failed_attempt_is_followed_by_another_one() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let policy = Policy { retry: Retry { count: 1, interval_secs: 60 }, ..Policy::default() };
     let campaign = platform.campaign(&package, &[&id], policy).await;
     let mut device = platform.connect(&id).await;
@@ -298,10 +275,7 @@ async fn a_failed_attempt_is_followed_by_another_one() {
 
 #[tokio::test]
 async fn silence_ends_as_timed_out_and_the_late_truth_is_noted() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
     let mut device = platform.connect(&id).await;
     device.is_told("v1").await;
@@ -365,10 +339,7 @@ async fn a_campaign_that_is_started_while_it_is_prepared_runs() {
 
 #[tokio::test]
 async fn a_deleted_device_leaves_its_campaign_as_removed() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let id = platform.register("sn1").await;
-    let package = platform.package("v2", &[]).await;
+    let (platform, id, package) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
     device.is_told("v1").await;

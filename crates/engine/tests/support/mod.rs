@@ -72,6 +72,15 @@ impl Platform {
         Platform::on(store, Some(faults), settings(), WoundClock::new()).await
     }
 
+    /// Product `p`, device `p_sn1`, and a package that brings it to `v2`.
+    pub async fn with_a_device() -> (Platform, DeviceId, String) {
+        let platform = Platform::in_memory().await;
+        platform.product().await;
+        let id = platform.register("sn1").await;
+        let package = platform.package("v2", &[]).await;
+        (platform, id, package)
+    }
+
     pub async fn on_disk(dir: &Path, settings: Settings, clock: Arc<WoundClock>) -> Platform {
         let store = Store::open_sqlite(dir, SqliteOptions::default()).await.unwrap();
         Platform::on(store, None, settings, clock).await
@@ -197,8 +206,7 @@ impl Platform {
 
     pub async fn try_connect(&self, id: &DeviceId, secret: &str) -> Result<Device, Refusal> {
         let stamp = Stamp::from_unix_secs(1_700_000_000);
-        let client_id =
-            ClientId { device: id.clone(), id_type: 0, sign_type: 0, stamp }.to_string();
+        let client_id = ClientId { device: id.clone(), id_type: 0, sign_type: 0, stamp }.to_string();
         let password = device_password(secret.as_bytes(), &stamp);
         let request = ConnectRequest {
             client_id: &client_id,
