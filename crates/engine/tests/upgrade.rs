@@ -155,8 +155,7 @@ async fn a_slot_goes_to_the_next_device_when_the_one_in_front_is_gone() {
 
 #[tokio::test]
 async fn a_device_busy_in_another_campaign_waits_and_the_reason_names_that_campaign() {
-    let (platform, id, _) = Platform::with_a_device().await;
-    let first_package = platform.package("v2", &[]).await;
+    let (platform, id, first_package) = Platform::with_a_device().await;
     let second_package = platform.package("v3", &[]).await;
     let mut device = platform.connect(&id).await;
     let first = platform.campaign(&first_package, &[&id], Policy::default()).await;
