@@ -230,6 +230,7 @@ impl Scene {
             packages: &self.packages,
             policy: &self.policy,
             open: true,
+            cancelled: false,
             last_download: None,
         };
         let first = step(&self.deployment, event, &seen);

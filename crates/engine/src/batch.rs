@@ -22,9 +22,10 @@ use otaru_store::{
 use crate::downloads::DownloadActivity;
 use crate::ids::deployment_id;
 use crate::inbox::{Input, UplinkReading};
-use crate::limits::{DUE_PER_BATCH, REJECTED_PAYLOAD_BYTES_MAX};
+use crate::limits::{CHILDREN_ASKED_MAX, DUE_PER_BATCH, REJECTED_PAYLOAD_BYTES_MAX};
+use crate::queues::Questions;
 use crate::reading::{Reading, is_kept};
-use crate::sessions::{Reach, Sessions};
+use crate::sessions::{Reach, SessionInner, Sessions};
 
 /// What is known around a batch.
 pub(crate) struct Around<'a> {
@@ -32,6 +33,7 @@ pub(crate) struct Around<'a> {
     pub(crate) wall: WallTime,
     pub(crate) sessions: &'a Sessions,
     pub(crate) downloads: &'a DownloadActivity,
+    pub(crate) questions: &'a Questions,
 }
 
 /// What the driver needs to know once the batch is stored.
@@ -41,6 +43,10 @@ pub(crate) struct Answer {
     pub(crate) spoken: Vec<Spoken>,
     /// Devices that could go but for a slot of this campaign.
     pub(crate) held_for_slot: Vec<(CampaignKey, DeviceKey)>,
+    /// Children that could go but for a question that is open through their gateway.
+    pub(crate) held_for_answer: Vec<(Reach, DeviceKey)>,
+    /// Questions to children that were opened or closed: through whose session, about which deployment.
+    pub(crate) questions: Vec<(Reach, DeploymentKey, bool)>,
     /// How many slots each limited campaign that was looked at has free now.
     pub(crate) free_slots: BTreeMap<CampaignKey, usize>,
     /// Gateways that can be reached now: their children with work are to be looked at.
@@ -200,17 +206,17 @@ impl<'a> Desk<'a> {
         match input {
             Input::Uplink { session, uplink, received_at } => match &uplink.reading {
                 UplinkReading::Event(Ok(message)) => {
-                    self.hear(session.device, &session.device_id, message, &uplink.payload, *received_at);
+                    self.hear(session, message, &uplink.payload, *received_at);
                 }
                 UplinkReading::Event(Err(error)) => {
                     self.answer.tally.rejected += 1;
-                    let reading = Reading::unreadable(error).to_json();
-                    self.keep(session.device, None, &uplink.payload, *received_at, reading);
+                    let reading = Reading::unreadable(error);
+                    self.keep_rejected(session.device, &uplink.payload, *received_at, reading);
                 }
                 UplinkReading::Ignored => self.answer.tally.ignored += 1,
                 UplinkReading::ForeignTopic(topic) => {
                     self.answer.tally.not_ours += 1;
-                    self.audit(&session.device_id, "foreign_topic_refused", topic);
+                    self.audit(session, "foreign_topic_refused", topic);
                 }
             },
             Input::Opened { device, epoch, at } => {
@@ -242,25 +248,18 @@ impl<'a> Desk<'a> {
 
     // --- What a device says ---------------------------------------------------------------------------------
 
-    /// One message from `sender`, about itself or about a child of it.
-    fn hear(
-        &mut self,
-        sender: DeviceKey,
-        sender_id: &DeviceId,
-        message: &Uplink,
-        payload: &bytes::Bytes,
-        at: WallTime,
-    ) {
+    /// One message from a session, about its device or about a child of it.
+    fn hear(&mut self, session: &SessionInner, message: &Uplink, payload: &bytes::Bytes, at: WallTime) {
+        let (sender, sender_id) = (session.device, &session.device_id);
         let subject = match self.subject(sender, sender_id, message) {
             Ok(subject) => subject,
             Err(why) => {
                 self.answer.tally.not_ours += 1;
                 if let Subject::Named(named) = &message.subject {
-                    self.audit(sender_id, "foreign_child_refused", named.as_str());
+                    self.audit(session, "foreign_child_refused", named.as_str());
                 }
                 if is_kept(message) {
-                    let reading = Reading::refused(message, why).to_json();
-                    self.keep(sender, None, payload, at, reading);
+                    self.keep_rejected(sender, payload, at, Reading::refused(message, why));
                 }
                 return;
             }
@@ -361,6 +360,7 @@ impl<'a> Desk<'a> {
         row.deployment.label().name()
     }
 
+    /// Keeps a message word for word.
     fn keep(
         &mut self,
         device: DeviceKey,
@@ -369,16 +369,31 @@ impl<'a> Desk<'a> {
         received_at: WallTime,
         reading: String,
     ) {
-        if !self.folders.contains_key(&device) {
-            return; // deleted while its session was still open
+        // A device may have been deleted while its session was still open.
+        if self.folders.contains_key(&device) {
+            let payload = payload.clone();
+            self.changes.reports.push(NewReport { device, deployment, received_at, payload, reading });
         }
-        let rejected = deployment.is_none() && payload.len() > REJECTED_PAYLOAD_BYTES_MAX;
-        let payload = if rejected { payload.slice(..REJECTED_PAYLOAD_BYTES_MAX) } else { payload.clone() };
-        self.changes.reports.push(NewReport { device, deployment, received_at, payload, reading });
     }
 
-    fn audit(&mut self, actor: &DeviceId, action: &str, subject: &str) {
-        self.changes.audit.push((actor.to_string(), action.to_owned(), subject.to_owned()));
+    /// Keeps the beginning of a message that changed nothing, with its length if it was longer.
+    fn keep_rejected(
+        &mut self,
+        device: DeviceKey,
+        payload: &bytes::Bytes,
+        at: WallTime,
+        reading: Reading<'_>,
+    ) {
+        let kept = payload.slice(..payload.len().min(REJECTED_PAYLOAD_BYTES_MAX));
+        let reading = if kept.len() < payload.len() { reading.cut_from(payload.len()) } else { reading };
+        self.keep(device, None, &kept, at, reading.to_json());
+    }
+
+    /// Records who tried what. Bounded per session, for it costs a device nothing to try again.
+    fn audit(&mut self, session: &SessionInner, action: &str, subject: &str) {
+        if session.may_be_audited() {
+            self.changes.audit.push((session.device_id.to_string(), action.to_owned(), subject.to_owned()));
+        }
     }
 
     // --- What becomes of a link -----------------------------------------------------------------------------
@@ -465,6 +480,10 @@ impl<'a> Desk<'a> {
         };
         let candidate = Candidate { device, state: &row.deployment.state, reachable: true, busy_with };
         let plan = plan(&facts, &[candidate]);
+        if !plan.start.is_empty() && reach.via != device && !self.may_ask_through(reach) {
+            self.answer.held_for_answer.push((reach, device));
+            return;
+        }
         if plan.held_back.iter().any(|(_, why)| matches!(why, HeldBack::TooManyAtOnce { .. })) {
             self.answer.held_for_slot.push((campaign, device));
         }
@@ -481,6 +500,15 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Whether one more child may be asked through this gateway now.
+    fn may_ask_through(&self, reach: Reach) -> bool {
+        let opened = |open: bool| {
+            self.answer.questions.iter().filter(|(via, _, is)| *via == reach && *is == open).count()
+        };
+        let open = self.around.questions.open(reach) + opened(true);
+        open < CHILDREN_ASKED_MAX + opened(false)
+    }
+
     // --- One step -------------------------------------------------------------------------------------------
 
     fn apply(&mut self, device: DeviceKey, index: usize, event: Event<'_>) {
@@ -493,6 +521,7 @@ impl<'a> Desk<'a> {
             packages: &binder.facts,
             policy: &binder.row.policy,
             open: is_open(&binder.row),
+            cancelled: binder.row.state == CampaignState::Cancelled,
             last_download: self.around.downloads.last_seen(row.key, self.around.now),
         };
         let Step { deployment, say } = step(&row.deployment, event, &seen);
@@ -503,6 +532,13 @@ impl<'a> Desk<'a> {
             folder.changed.insert(row.key);
             if before != after {
                 moved(binder, before, after);
+                if let Some(reach) = folder.reach.filter(|reach| reach.via != device) {
+                    if after == Label::Asked {
+                        self.answer.questions.push((reach, row.key, true));
+                    } else if before == Label::Asked {
+                        self.answer.questions.push((reach, row.key, false));
+                    }
+                }
                 if before.holds_slot() && !after.holds_slot() {
                     folder.consider = true; // the device is free for another campaign
                 }
@@ -534,6 +570,7 @@ impl<'a> Desk<'a> {
             packages: &binder.facts,
             policy: &binder.row.policy,
             open: is_open(&binder.row),
+            cancelled: false, // what is finished is not cancelled
             last_download: None,
         };
         let after = step(&row.deployment, event, &seen).deployment;

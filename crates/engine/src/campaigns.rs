@@ -12,8 +12,8 @@ use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, ch
 use otaru_core::deployment::{Deployment, Event, Label};
 use otaru_proto::DeviceId;
 use otaru_store::{
-    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, Fault, NewCampaign,
-    PackageRow, Page, StoreError, Targets, Wanted,
+    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
+    Page, StoreError, Targets, Wanted,
 };
 use tokio::sync::Notify;
 
@@ -194,7 +194,7 @@ impl Engine {
             targets,
         };
         let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
-        shared.campaign_work.add(Work::Fill(row.key));
+        shared.campaign_work.add(Work::Fill { campaign: row.key, preferred: None });
         Ok(row)
     }
 
@@ -291,7 +291,7 @@ impl Engine {
         }
         let to = if row.filled { Running } else { Preparing };
         self.moved(by, &row, &[Draft, Preparing], to, Some(true), ("draft or preparing", "started")).await?;
-        self.shared.campaign_work.add(if row.filled { Work::Release(row.key) } else { Work::Fill(row.key) });
+        self.shared.campaign_work.add(Work::after_start(&row));
         self.existing(campaign_id).await
     }
 
@@ -305,12 +305,14 @@ impl Engine {
         by: &Operator,
         campaign_id: &str,
     ) -> Result<(CampaignRow, Counts), CampaignError> {
-        use CampaignState::{Paused, Running};
+        use CampaignState::{Paused, Preparing, Running};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.state == Paused {
             return Ok((row, counts));
         }
-        self.moved(by, &row, &[Running], Paused, None, ("running", "paused")).await?;
+        // One that is being prepared lets devices go already, if it was started.
+        let from: &[CampaignState] = if row.started { &[Running, Preparing] } else { &[Running] };
+        self.moved(by, &row, from, Paused, None, ("running", "paused")).await?;
         self.existing(campaign_id).await
     }
 
@@ -324,18 +326,20 @@ impl Engine {
         by: &Operator,
         campaign_id: &str,
     ) -> Result<(CampaignRow, Counts), CampaignError> {
-        use CampaignState::{Paused, Running};
+        use CampaignState::{Paused, Preparing, Running};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.state == Running {
             return Ok((row, counts));
         }
-        self.moved(by, &row, &[Paused], Running, None, ("paused", "resumed")).await?;
-        self.shared.campaign_work.add(Work::Release(row.key));
+        let to = if row.filled { Running } else { Preparing };
+        self.moved(by, &row, &[Paused], to, None, ("paused", "resumed")).await?;
+        self.shared.campaign_work.add(Work::after_start(&row));
         self.existing(campaign_id).await
     }
 
-    /// Ends a campaign: what is not finished ends as `cancelled`. Devices that were told are not called back,
-    /// for the protocol has no word for it; their tokens are worth nothing from now on.
+    /// Ends a campaign: what is not finished ends as `cancelled`, at once where something happens to it, and in the
+    /// background for the rest. From now on no device is told; those that were told are not called back, for the
+    /// protocol has no word for it, but their tokens are worth nothing.
     ///
     /// # Errors
     ///
@@ -416,15 +420,26 @@ fn first_few(ids: &[&str]) -> String {
 
 // --- The background ------------------------------------------------------------------------------------------
 
-/// Something to be done for a campaign, in chunks.
+/// Something to be done for a campaign: one chunk at a time, campaigns in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     /// Make its deployments, and then what follows.
-    Fill(CampaignKey),
+    Fill {
+        campaign: CampaignKey,
+        /// The connected devices up to this one had their turn before the others.
+        preferred: Option<DeviceKey>,
+    },
     /// Let its queued deployments go, and look at those that may go already.
     Release(CampaignKey),
     /// End what is not finished.
     End(CampaignKey),
+}
+
+impl Work {
+    /// What follows once a campaign was started or resumed.
+    fn after_start(row: &CampaignRow) -> Work {
+        if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, preferred: None } }
+    }
 }
 
 /// What waits to be done for campaigns.
@@ -436,6 +451,19 @@ pub(crate) struct CampaignWork {
 
 impl CampaignWork {
     fn add(&self, work: Work) {
+        {
+            let mut waiting = self.lock();
+            match work {
+                // Who stops something does not want to wait for what others start.
+                Work::End(_) => waiting.push_front(work),
+                Work::Fill { .. } | Work::Release(_) => waiting.push_back(work),
+            }
+        }
+        self.added.notify_one();
+    }
+
+    /// Behind all others, so that what fails again and again holds up nobody.
+    fn put_back(&self, work: Work) {
         self.lock().push_back(work);
         self.added.notify_one();
     }
@@ -453,21 +481,24 @@ impl CampaignWork {
     }
 }
 
-/// Does what waits, one campaign after the other, until the engine stops.
+/// Does what waits, until the engine stops.
 pub(crate) async fn work(shared: Arc<Shared>) {
     while !shared.is_stopping() {
         let Some(work) = shared.campaign_work.take() else {
             shared.campaign_work.added.notified().await;
             continue;
         };
-        if let Err(error) = shared.do_work(work).await {
-            if error.fault() == Fault::Unavailable {
-                shared.campaign_work.add(work);
+        match shared.do_work(work).await {
+            Ok(Some(rest)) => shared.campaign_work.add(rest),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(?work, %error, "work on a campaign failed; it is tried again");
                 tokio::time::sleep(RETRY_PAUSE.1).await;
-            } else {
-                tracing::error!(?work, %error, "work on a campaign failed");
+                shared.campaign_work.put_back(work);
             }
         }
+        // Batches of reports come in between.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -487,47 +518,54 @@ impl Shared {
         }
     }
 
-    async fn do_work(&self, work: Work) -> Result<(), StoreError> {
+    /// Does one chunk; answers with what is left.
+    async fn do_work(&self, work: Work) -> Result<Option<Work>, StoreError> {
         match work {
-            Work::Fill(campaign) => self.fill(campaign).await,
+            Work::Fill { campaign, preferred } => self.fill(campaign, preferred).await,
             Work::Release(campaign) => self.release(campaign).await,
             Work::End(campaign) => self.end(campaign).await,
         }
     }
 
-    /// Makes the campaign's deployments in chunks; connected devices come first and go at once.
-    async fn fill(&self, campaign: CampaignKey) -> Result<(), StoreError> {
-        let mut prefer: VecDeque<DeviceKey> = self.sessions.connected().into();
-        while !self.is_stopping() {
-            let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
-            if row.filled || row.state != CampaignState::Preparing {
-                break;
-            }
-            let first: Vec<DeviceKey> = prefer.drain(..prefer.len().min(FILL_CHUNK as usize)).collect();
+    /// Makes a chunk of the campaign's deployments; connected devices come first and go at once.
+    async fn fill(
+        &self,
+        campaign: CampaignKey,
+        preferred: Option<DeviceKey>,
+    ) -> Result<Option<Work>, StoreError> {
+        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
+        let is_open = matches!(row.state, CampaignState::Preparing | CampaignState::Paused);
+        if is_open && !row.filled {
+            let mut first = self.sessions.connected();
+            first.retain(|device| preferred.is_none_or(|last| *device > last));
+            first.truncate(FILL_CHUNK as usize);
             let initial = if row.started { self.released(&row.policy) } else { Deployment::queued() };
             let filled =
                 self.store.fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, &first).await?;
             if row.started {
                 self.consider(&filled.added);
             }
-            if filled.done {
-                break;
+            if !filled.done {
+                return Ok(Some(Work::Fill { campaign, preferred: first.last().copied().or(preferred) }));
             }
-            // Batches of reports come in between.
-            tokio::task::yield_now().await;
         }
-        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
+        self.filled(campaign).await
+    }
+
+    /// The campaign's deployments are made: moves it on to where its operator wants it.
+    async fn filled(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
+        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
         if row.filled && row.state == CampaignState::Preparing {
             let to = if row.started { CampaignState::Running } else { CampaignState::Draft };
             self.move_by_itself(campaign, CampaignState::Preparing, to).await?;
         }
         // It may have been started while it was made a draft.
-        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
+        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
         if row.filled && row.started {
             self.move_by_itself(campaign, CampaignState::Draft, CampaignState::Running).await?;
         }
         self.note_wake(self.store.next_wake().await?);
-        if row.started { self.release(campaign).await } else { Ok(()) }
+        Ok(row.started.then_some(Work::Release(campaign)))
     }
 
     /// Moves a campaign on, if it is still in `from`.
@@ -541,49 +579,38 @@ impl Shared {
         self.store.move_campaign(&self.platform(), campaign, &[from], to, None, now).await.map(|_| ())
     }
 
-    /// Lets queued deployments go in chunks, looks at every connected device, and ends a campaign that has
-    /// nothing to do.
-    async fn release(&self, campaign: CampaignKey) -> Result<(), StoreError> {
-        while !self.is_stopping() {
-            let Some((row, counts)) = self.store.campaign_by_key(campaign).await? else { return Ok(()) };
-            if row.state != CampaignState::Running {
-                return Ok(());
-            }
-            if counts.of(Label::Queued) > 0 {
-                let released = self.released(&row.policy);
-                let chunk =
-                    self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
-                self.consider(&chunk.moved);
-                if !chunk.done {
-                    continue;
-                }
-            }
-            self.note_wake(self.store.next_wake().await?);
-            self.consider_connected();
-            if row.filled && counts.unfinished() == 0 {
-                let (from, to) = ([CampaignState::Running], CampaignState::Finished);
-                self.store
-                    .move_campaign(&self.platform(), campaign, &from, to, None, self.clock.wall())
-                    .await?;
-            }
-            return Ok(());
+    /// Lets a chunk of queued deployments go; after the last one looks at every connected device, and ends a
+    /// campaign that has nothing to do.
+    async fn release(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
+        let Some((row, counts)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
+        if row.state != CampaignState::Running {
+            return Ok(None);
         }
-        Ok(())
+        if counts.of(Label::Queued) > 0 {
+            let released = self.released(&row.policy);
+            let chunk = self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
+            self.consider(&chunk.moved);
+            if !chunk.done {
+                return Ok(Some(Work::Release(campaign)));
+            }
+        }
+        self.note_wake(self.store.next_wake().await?);
+        self.consider_connected();
+        if row.filled && counts.unfinished() == 0 {
+            self.move_by_itself(campaign, CampaignState::Running, CampaignState::Finished).await?;
+        }
+        Ok(None)
     }
 
-    /// Ends what is not finished, in chunks.
-    async fn end(&self, campaign: CampaignKey) -> Result<(), StoreError> {
-        let mut after = None;
-        while !self.is_stopping() {
-            let wanted = Wanted { unfinished_of: Some((campaign, after, FILL_CHUNK)), ..Wanted::default() };
-            let last = self.end_deployments(wanted, Some(campaign), Event::Cancelled).await?;
-            if last.is_none() {
-                break;
-            }
-            after = last;
+    /// Ends a chunk of what is not finished.
+    async fn end(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
+        let wanted = Wanted { unfinished_of: Some((campaign, None, FILL_CHUNK)), ..Wanted::default() };
+        let last = self.end_deployments(wanted, Some(campaign), Event::Cancelled).await?;
+        if last.is_some() {
+            return Ok(Some(Work::End(campaign)));
         }
         self.consider_connected();
-        Ok(())
+        Ok(None)
     }
 
     /// Ends the deployments that are loaded for `wanted`. Answers with the last one asked for.
@@ -597,17 +624,15 @@ impl Shared {
         let decision = move |loaded: otaru_store::Loaded| {
             let last = loaded.unfinished.last().copied();
             // Nobody is told anything: the protocol has no word for it.
-            let (sessions, downloads) = (crate::sessions::Sessions::default(), Default::default());
-            let around = Around { now, wall, sessions: &sessions, downloads: &downloads };
+            let (sessions, downloads, questions) = Default::default();
+            let around =
+                Around { now, wall, sessions: &sessions, downloads: &downloads, questions: &questions };
             let (changes, answer) = end_all(loaded, only, event, &around);
             (changes, (last, answer))
         };
         let committed = self.store.transact(wall, wanted, decision).await?;
         let (last, answer) = committed.answer;
-        for (deployment, outcome) in &answer.finished {
-            self.downloads.forget(*deployment);
-            metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
-        }
+        self.note_finished(&answer);
         // The devices are free for another campaign.
         self.inbox.push_all(answer.at_work.iter().map(|(device, _)| Input::Consider { device: *device }));
         Ok(last)
@@ -633,8 +658,9 @@ impl Shared {
 /// What is left to be done for a campaign as found in the store.
 fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
     match row.state {
-        CampaignState::Preparing => Some(Work::Fill(row.key)),
-        CampaignState::Draft if row.started => Some(Work::Fill(row.key)),
+        CampaignState::Preparing => Some(Work::Fill { campaign: row.key, preferred: None }),
+        CampaignState::Paused if !row.filled => Some(Work::after_start(row)),
+        CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, preferred: None }),
         CampaignState::Running if counts.of(Label::Queued) > 0 || counts.unfinished() == 0 => {
             Some(Work::Release(row.key))
         }

@@ -106,9 +106,10 @@ impl Engine {
 
     async fn admit(&self, request: &ConnectRequest<'_>) -> Result<Session, Refusal> {
         let shared = &self.shared;
-        if shared.is_stopping() {
+        if shared.is_out_of_service() {
             return Err(Refusal::Unavailable);
         }
+        let revocations = shared.revocations();
         let client_id =
             ClientId::parse(request.client_id).map_err(|e| Refusal::BadClientId(e.to_string()))?;
         let username = request.username.unwrap_or_default();
@@ -144,7 +145,20 @@ impl Engine {
         {
             return Err(Refusal::StampOutsideWindow(client_id.stamp.as_str().to_owned()));
         }
-        Ok(self.begin_session(facts.key, client_id.device, wall))
+        let session = self.begin_session(facts.key, client_id.device.clone(), wall);
+        // Frozen or deleted between the look and the session: what ended the sessions then missed this one.
+        if shared.revocations() != revocations {
+            let now =
+                shared.store.connect_facts(&client_id.device).await.map_err(|_| Refusal::Unavailable)?;
+            if now.as_ref() != Some(&facts) {
+                return Err(if now.is_some_and(|now| now.frozen) {
+                    Refusal::Frozen
+                } else {
+                    Refusal::WrongPassword
+                });
+            }
+        }
+        Ok(session)
     }
 
     fn begin_session(&self, device: otaru_store::DeviceKey, device_id: DeviceId, at: WallTime) -> Session {

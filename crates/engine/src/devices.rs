@@ -138,7 +138,8 @@ impl Engine {
             Some(id) => id_of("product_id", &id)?.to_string(),
             None => self.shared.ids.make(now),
         };
-        check_length("name", &name, 1, NAME_CHARS_MAX, "1 to 256")?;
+        let name = name.trim().to_owned();
+        check_length("name", &name, 1, NAME_CHARS_MAX, "1 to 256 beside spaces")?;
         Ok(self.shared.store.create_product(&by.actor, &product_id, &name, now).await?)
     }
 
@@ -275,7 +276,7 @@ impl Engine {
         let record = shared.store.patch_device(&by.actor, &id, patch, shared.clock.wall()).await;
         let record = record.map_err(|error| unknown_device(device_id, error))?;
         if let Some(reason) = ends_session {
-            shared.sessions.close_device(record.row.key, reason);
+            shared.revoke(record.row.key, reason);
         }
         Ok(record)
     }
@@ -299,9 +300,19 @@ impl Engine {
         }
         let wanted = Wanted { devices: vec![record.row.key], ..Wanted::default() };
         shared.end_deployments(wanted, None, Event::Removed).await?;
-        shared.sessions.close_device(record.row.key, "device_deleted");
         let deleted = shared.store.delete_device(&by.actor, &id, shared.clock.wall()).await;
-        deleted.map_err(|error| unknown_device(device_id, error))
+        deleted.map_err(|error| unknown_device(device_id, error))?;
+        shared.revoke(record.row.key, "device_deleted");
+        Ok(())
+    }
+
+    /// Who did what, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn audit(&self, page: Page<i64>) -> Result<Vec<otaru_store::AuditRow>, StoreError> {
+        self.shared.store.audit(page).await
     }
 
     /// A device's history, the newest first; `before` is the last entry already seen.

@@ -7,17 +7,16 @@
 //! - An event that cannot be decided or stored by itself is kept aside and acknowledged as not stored, and
 //!   does not hold up the others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use otaru_core::{Epoch, ServiceTime};
 use otaru_proto::{Access, Downlink, Notice, encode_downlink};
 use otaru_store::{
-    Actor, BlobStore, CampaignKey, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent,
-    Say, Store, StoreError, Vault,
+    Actor, BlobStore, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent, Say, Store,
+    StoreError, Vault,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -30,8 +29,10 @@ use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
 use crate::limits::{
-    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY,
+    BATCH_EVENTS_MAX, CHILDREN_ASKED_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE,
+    WAKE_CHECK_EVERY,
 };
+use crate::queues::{Questions, Slots};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
 use crate::settings::Settings;
 
@@ -79,13 +80,18 @@ pub(crate) struct Shared {
     next_session: AtomicI64,
     /// The earliest deadline, as far as known; `i64::MAX` for none.
     next_wake: AtomicI64,
-    /// Devices that could go but for a slot, by campaign.
-    slot_queues: Mutex<BTreeMap<CampaignKey, SlotQueue>>,
+    slots: Slots,
+    pub(crate) questions: Questions,
     outage: Mutex<Option<String>>,
     /// After a deadline that cannot be processed, none is looked at before this.
     due_rests_until: Mutex<Duration>,
     stopping: AtomicBool,
     stop: Notify,
+    /// A task that ended though nobody stopped it.
+    broken: OnceLock<&'static str>,
+    broke: Notify,
+    /// Counts changes that may have to end a session: frozen, deleted, secret changed.
+    revocations: AtomicI64,
 }
 
 impl Engine {
@@ -129,18 +135,22 @@ impl Engine {
             boot: boot.number,
             next_session: AtomicI64::new(0),
             next_wake: AtomicI64::new(0),
-            slot_queues: Mutex::default(),
+            slots: Slots::default(),
+            questions: Questions::default(),
             outage: Mutex::new(None),
             due_rests_until: Mutex::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
+            broken: OnceLock::new(),
+            broke: Notify::new(),
+            revocations: AtomicI64::new(0),
         });
         shared.store.heartbeat(shared.service.now(), shared.clock.wall()).await?;
         shared.resume_campaigns().await?;
         let tasks = vec![
-            tokio::spawn(make_batches(shared.clone())),
-            tokio::spawn(beat(shared.clone())),
-            tokio::spawn(crate::campaigns::work(shared.clone())),
+            tokio::spawn(watched("batches", shared.clone(), make_batches(shared.clone()))),
+            tokio::spawn(watched("heartbeat", shared.clone(), beat(shared.clone()))),
+            tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
         ];
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
     }
@@ -180,7 +190,23 @@ impl Engine {
         if self.shared.stopping.load(Ordering::Relaxed) {
             reasons.push("shutting down".to_owned());
         }
+        if let Some(task) = self.shared.broken.get() {
+            reasons
+                .push(format!("the part of the engine that does the {task} has ended; restart the platform"));
+        }
         Health { ready: reasons.is_empty(), reasons }
+    }
+
+    /// Resolves when a part of the engine has ended that should not have: nothing more is acknowledged, and only a
+    /// restart helps. Answers with its name.
+    pub async fn broken(&self) -> &'static str {
+        loop {
+            let told = self.shared.broke.notified();
+            if let Some(task) = self.shared.broken.get() {
+                return task;
+            }
+            told.await;
+        }
     }
 
     /// Resolves when the inbox has room. Await it before reading more from a socket.
@@ -211,6 +237,15 @@ impl Shared {
         Actor { name: "platform".to_owned(), project: self.project.key }
     }
 
+    /// What ended needs no more care.
+    pub(crate) fn note_finished(&self, answer: &Answer) {
+        for (deployment, outcome) in &answer.finished {
+            self.downloads.forget(*deployment);
+            metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
+        }
+        self.questions.ended(answer.finished.iter().map(|(deployment, _)| *deployment));
+    }
+
     /// A deadline was written: look at the clock again.
     pub(crate) fn note_wake(&self, wake: Option<ServiceTime>) {
         self.next_wake.store(wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
@@ -219,6 +254,21 @@ impl Shared {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Nobody can be served: it is being stopped, or a part of it has ended.
+    pub(crate) fn is_out_of_service(&self) -> bool {
+        self.is_stopping() || self.broken.get().is_some()
+    }
+
+    /// A device was frozen or deleted, or its secret changed: call this once that is stored.
+    pub(crate) fn revoke(&self, device: DeviceKey, reason: &'static str) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        self.sessions.close_device(device, reason);
+    }
+
+    pub(crate) fn revocations(&self) -> i64 {
+        self.revocations.load(Ordering::SeqCst)
     }
 
     fn due(&self) -> Option<ServiceTime> {
@@ -248,18 +298,6 @@ impl Shared {
         self.outage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn lock_slot_queues(&self) -> std::sync::MutexGuard<'_, BTreeMap<CampaignKey, SlotQueue>> {
-        self.slot_queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Looks at the first of every queue for slots, in case the one that was looked at last is gone.
-    fn look_at_queues(&self) {
-        let mut queues = self.lock_slot_queues();
-        let first: Vec<DeviceKey> = queues.values_mut().flat_map(|queue| queue.take(1)).collect();
-        queues.retain(|_, queue| !queue.is_empty());
-        self.inbox.push_all(first.into_iter().map(|device| Input::Consider { device }));
-    }
-
     /// The store does not answer: time stands still for devices.
     fn outage_begins(&self, problem: &StoreError) {
         let mut outage = self.lock_outage();
@@ -271,12 +309,45 @@ impl Shared {
         self.service.freeze();
     }
 
+    /// Ends an outage if the store takes a write again. Harmless without one.
+    async fn try_to_recover(&self) {
+        if self.lock_outage().is_some() {
+            self.write_heartbeat().await;
+        }
+    }
+
+    /// The heartbeat is also the proof that the store can be written, whatever else goes on.
+    async fn write_heartbeat(&self) {
+        match self.store.heartbeat(self.service.now(), self.clock.wall()).await {
+            Ok(()) => self.outage_ends(),
+            Err(error) => self.outage_begins(&error),
+        }
+    }
+
     fn outage_ends(&self) {
         if self.lock_outage().take().is_some() {
             tracing::info!("the store is back");
             self.service.thaw(self.settings.reconnect_grace);
         }
     }
+}
+
+/// Runs a task that is to last as long as the engine; if it ends before, the engine is broken and says so.
+async fn watched(name: &'static str, shared: Arc<Shared>, task: impl Future<Output = ()> + Send) {
+    struct Watch(&'static str, Arc<Shared>);
+
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            if !self.1.is_stopping() {
+                let _ = self.1.broken.set(self.0);
+                self.1.sessions.close_all("engine_broken");
+                self.1.broke.notify_waiters();
+            }
+        }
+    }
+
+    let _watch = Watch(name, shared);
+    task.await;
 }
 
 /// Makes batches until the engine stops and everything that arrived is stored.
@@ -359,12 +430,19 @@ async fn store_part(
         let (for_decision, world) = (inputs.clone(), shared.clone());
         let (now, wall) = (shared.service.now(), shared.clock.wall());
         let decision = move |loaded| {
-            let around = Around { now, wall, sessions: &world.sessions, downloads: &world.downloads };
+            let around = Around {
+                now,
+                wall,
+                sessions: &world.sessions,
+                downloads: &world.downloads,
+                questions: &world.questions,
+            };
             decide(loaded, &for_decision, &around)
         };
         match shared.store.transact(wall, wanted(inputs, due), decision).await {
             Ok(committed) => {
-                shared.outage_ends();
+                // A batch that wrote nothing proves nothing.
+                shared.try_to_recover().await;
                 return Ok(committed);
             }
             Err(
@@ -436,7 +514,7 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
             }
         }
     }
-    shared.outage_ends();
+    shared.try_to_recover().await;
     acknowledge(inputs);
 }
 
@@ -456,11 +534,10 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
             session.set_at_work(*at_work);
         }
     }
-    for (deployment, outcome) in &answer.finished {
-        shared.downloads.forget(*deployment);
-        metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
-    }
-    hand_out_slots(shared, &answer);
+    shared.note_finished(&answer);
+    let slots = shared.slots.hand_out(&answer.held_for_slot, &answer.free_slots);
+    let children = shared.questions.note(&answer.questions, &answer.held_for_answer, CHILDREN_ASKED_MAX);
+    shared.inbox.push_all(slots.into_iter().chain(children).map(|device| Input::Consider { device }));
     for (gateway, epoch) in answer.gateways {
         tokio::spawn(look_at_children(shared.clone(), gateway, epoch));
     }
@@ -541,57 +618,7 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
     Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0))
 }
 
-/// Remembers who waits for a slot, and looks at as many of them as there are slots.
-///
-/// One that cannot go any more leaves its slot free; the batch that finds this out hands it to the next one.
-fn hand_out_slots(shared: &Shared, answer: &Answer) {
-    if answer.held_for_slot.is_empty() && answer.free_slots.is_empty() {
-        return;
-    }
-    let mut queues = shared.lock_slot_queues();
-    for (campaign, device) in &answer.held_for_slot {
-        queues.entry(*campaign).or_default().add(*device);
-    }
-    for (campaign, free) in &answer.free_slots {
-        if let Some(queue) = queues.get_mut(campaign) {
-            let next = queue.take(*free);
-            if queue.is_empty() {
-                queues.remove(campaign);
-            }
-            shared.inbox.push_all(next.into_iter().map(|device| Input::Consider { device }));
-        }
-    }
-}
-
-/// Devices that could go but for a slot, in the order in which they came; each once.
-#[derive(Default)]
-struct SlotQueue {
-    order: VecDeque<DeviceKey>,
-    members: BTreeSet<DeviceKey>,
-}
-
-impl SlotQueue {
-    fn add(&mut self, device: DeviceKey) {
-        if self.members.insert(device) {
-            self.order.push_back(device);
-        }
-    }
-
-    fn take(&mut self, most: usize) -> Vec<DeviceKey> {
-        let count = self.order.len().min(most);
-        let taken: Vec<DeviceKey> = self.order.drain(..count).collect();
-        for device in &taken {
-            self.members.remove(device);
-        }
-        taken
-    }
-
-    fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-}
-
-/// A gateway is back: its children that have work can be reached, a few at a time.
+/// A gateway is back: its children that have work can be reached. How many are asked at once is the batch's to say.
 async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch) {
     let mut after = None;
     loop {
@@ -607,17 +634,18 @@ async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch)
     }
 }
 
-/// Writes the heartbeat, from which the next run knows how long it was away.
+/// Writes the heartbeat, from which the next run knows how long it was away, and tidies up.
 async fn beat(shared: Arc<Shared>) {
     while !shared.is_stopping() {
+        let pause = if shared.lock_outage().is_some() { RETRY_PAUSE.1 } else { HEARTBEAT_EVERY };
         tokio::select! {
-            () = tokio::time::sleep(HEARTBEAT_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
             () = shared.stop.notified() => {}
         }
-        if let Err(error) = shared.store.heartbeat(shared.service.now(), shared.clock.wall()).await {
-            tracing::warn!(%error, "no heartbeat");
-        }
+        shared.write_heartbeat().await;
         shared.downloads.tidy(shared.service.now());
-        shared.look_at_queues();
+        let first = shared.slots.first_of_each().into_iter();
+        let children = shared.questions.tidy(&shared.sessions, CHILDREN_ASKED_MAX);
+        shared.inbox.push_all(first.chain(children).map(|device| Input::Consider { device }));
     }
 }

@@ -61,7 +61,10 @@ pub(crate) enum Input {
 impl Input {
     fn bytes(&self) -> usize {
         match self {
-            Input::Uplink { uplink, .. } => uplink.payload.len(),
+            Input::Uplink { uplink, .. } => match &uplink.reading {
+                UplinkReading::ForeignTopic(topic) => topic.len() + uplink.payload.len(),
+                UplinkReading::Event(_) | UplinkReading::Ignored => uplink.payload.len(),
+            },
             Input::Opened { .. }
             | Input::Reachable { .. }
             | Input::Lost { .. }
@@ -86,28 +89,27 @@ impl Inbox {
     }
 
     pub(crate) fn push_all(&self, inputs: impl IntoIterator<Item = Input>) {
-        let mut added = 0;
         {
             let mut waiting = self.lock();
             for input in inputs {
-                added += input.bytes();
+                self.bytes.fetch_add(input.bytes(), Ordering::Relaxed);
                 waiting.push_back(input);
             }
         }
-        self.bytes.fetch_add(added, Ordering::Relaxed);
         self.arrived.notify_one();
     }
 
     /// Takes up to `most` inputs.
     pub(crate) fn take(&self, most: usize) -> Vec<Input> {
-        let taken: Vec<Input> = {
+        let (taken, bytes) = {
             let mut waiting = self.lock();
             let count = waiting.len().min(most);
-            waiting.drain(..count).collect()
-        };
-        let bytes: usize = taken.iter().map(Input::bytes).sum();
-        if bytes > 0 {
+            let taken: Vec<Input> = waiting.drain(..count).collect();
+            let bytes: usize = taken.iter().map(Input::bytes).sum();
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            (taken, bytes)
+        };
+        if bytes > 0 {
             self.drained.notify_waiters();
         }
         taken

@@ -25,6 +25,7 @@ mod ids;
 mod inbox;
 pub mod limits;
 mod packages;
+mod queues;
 mod reading;
 mod sessions;
 mod settings;

@@ -22,8 +22,17 @@ pub const DUE_PER_BATCH: u32 = 2_000;
 /// million devices is made.
 pub const FILL_CHUNK: u32 = 1_000;
 
-/// Children of one gateway asked about in one go.
-pub const CHILDREN_CHUNK: u32 = 50;
+/// Children of one gateway looked at in one go.
+pub const CHILDREN_CHUNK: u32 = 200;
+
+/// Open version questions to children of one gateway, through one session.
+///
+/// A gateway answers for its children one after the other; with more questions than it answers in three minutes
+/// the last ones would time out through nobody's fault. 50 leaves it more than three seconds for each.
+pub const CHILDREN_ASKED_MAX: usize = 50;
+
+/// Lines in the audit log that one session can cause. Enough to see what it tries; the metrics count all of it.
+pub const AUDITS_PER_SESSION_MAX: u32 = 16;
 
 /// Refused connections remembered, by the name they came under. An hour of a misconfigured batch of devices.
 pub const REFUSED_MAX: usize = 1_000;

@@ -15,6 +15,9 @@ pub(crate) struct Reading<'a> {
     /// Why the message, or its claim to speak for another device, was not accepted. It changed nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<String>,
+    /// How many bytes the message had, where only its beginning is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_bytes: Option<usize>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -47,6 +50,7 @@ impl<'a> Reading<'a> {
             events: Vec::with_capacity(uplink.events.len()),
             tolerances: uplink.tolerances.iter().map(|t| t.as_str()).collect(),
             rejected: None,
+            payload_bytes: None,
         }
     }
 
@@ -62,6 +66,11 @@ impl<'a> Reading<'a> {
             reading.event(event, None);
         }
         reading
+    }
+
+    /// Only the beginning of it is kept.
+    pub(crate) fn cut_from(self, payload_bytes: usize) -> Reading<'a> {
+        Reading { payload_bytes: Some(payload_bytes), ..self }
     }
 
     /// Adds one event and what followed from it.

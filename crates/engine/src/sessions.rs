@@ -6,7 +6,7 @@
 //! - What is for one session is never given to another one of the same device.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::driver::Shared;
 use crate::inbox::{Input, Uplink};
+use crate::limits::AUDITS_PER_SESSION_MAX;
 
 /// What a session has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub(crate) struct SessionInner {
     settled: AtomicBool,
     /// A deployment of the device, or of a child of it, is at work.
     at_work: AtomicBool,
+    /// Lines in the audit log that this session has caused.
+    audited: AtomicU32,
     mailbox: Mutex<Vec<Delivery>>,
     mail: Notify,
 }
@@ -149,6 +152,7 @@ impl SessionInner {
             topic,
             settled: AtomicBool::new(false),
             at_work: AtomicBool::new(false),
+            audited: AtomicU32::new(0),
             mailbox: Mutex::new(Vec::new()),
             mail: Notify::new(),
         })
@@ -168,6 +172,11 @@ impl SessionInner {
         self.deliver(Delivery::Say { line, topic: self.topic.clone(), payload });
     }
 
+    /// Whether another misdeed of this session is recorded; after a few, they are only counted.
+    pub(crate) fn may_be_audited(&self) -> bool {
+        self.audited.fetch_add(1, Ordering::Relaxed) < AUDITS_PER_SESSION_MAX
+    }
+
     pub(crate) fn set_at_work(&self, at_work: bool) {
         self.at_work.store(at_work, Ordering::Relaxed);
     }
@@ -184,7 +193,7 @@ pub(crate) struct Sessions {
 }
 
 /// How a device is reached now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Reach {
     /// Whose session.
     pub(crate) via: DeviceKey,

@@ -43,12 +43,29 @@ async fn what_a_failing_store_refused_is_acknowledged_only_once_it_is_stored() {
     assert_eq!(refused.fault(), Fault::Unavailable);
     faults.heal();
     assert_eq!(device.next().await, Delivery::Acknowledge(ticket));
-    assert!(platform.engine.health().ready);
+    platform.until_ready().await;
     assert_eq!(
         platform.engine.reports(id.as_str(), None, 10).await.unwrap().len(),
         2,
         "stored once, not twice"
     );
+}
+
+#[tokio::test]
+async fn a_store_that_comes_back_is_noticed_though_nobody_sends_anything() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    let faults = platform.faults.as_ref().unwrap();
+    faults.fail_until_healed();
+    device.publish(progress_report(&id, 0, 1, "v1"));
+    platform.until_not_ready().await;
+    platform.clock.pass(Duration::from_secs(31)); // longer than sessions are kept
+    assert_eq!(device.next().await, Delivery::Close { reason: "store_unavailable" });
+    drop(device);
+    assert!(!platform.engine.health().ready, "what writes nothing proves nothing");
+    faults.heal();
+    platform.until_ready().await;
 }
 
 #[tokio::test]
@@ -75,7 +92,7 @@ async fn a_store_that_stays_out_costs_the_session_and_not_the_report() {
     let mut device = platform.connect(&id).await;
     device.report(progress_report(&id, 0, 1, "v1")).await;
     let _ = ticket;
-    assert!(platform.engine.health().ready);
+    platform.until_ready().await;
 }
 
 #[tokio::test]
@@ -99,6 +116,36 @@ async fn a_notice_is_in_the_outbox_before_it_is_said_and_gone_after() {
     platform.clock.pass(Duration::from_secs(6));
     device.hears_question().await;
     platform.engine.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_kept_word_for_word_and_what_was_not_by_its_beginning() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let mut device = platform.connect(&id).await;
+    let long = "x".repeat(9_000);
+    let accepted = format!(
+        r#"{{"services":[{{"service_id":"$ota","event_type":"version_report","paras":{{"fw_version":"v1","more":"{long}"}}}}]}}"#
+    );
+    device.report(accepted.clone().into_bytes()).await;
+    device.report(format!("no json {long}").into_bytes()).await;
+    let history = platform.engine.reports(id.as_str(), None, 10).await.unwrap();
+    assert_eq!(history[1].payload, accepted);
+    assert_eq!(history[0].payload.len(), 4_096);
+    assert_eq!(history[0].reading["payload_bytes"], 9_008);
+}
+
+#[tokio::test]
+async fn a_session_that_tries_and_tries_fills_no_audit_log() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let mut device = platform.connect(&id).await;
+    let stranger = otaru_proto::DeviceId::parse("p_other").unwrap();
+    let mut last = 0;
+    for _ in 0..200 {
+        last = device.publish(progress_report(&stranger, 0, 1, "v1"));
+    }
+    while device.next().await != Delivery::Acknowledge(last) {}
+    let audit = platform.engine.audit(otaru_engine::Page { after: None, limit: 1_000 }).await.unwrap();
+    assert_eq!(audit.iter().filter(|row| row.action == "foreign_child_refused").count(), 16);
 }
 
 #[tokio::test]

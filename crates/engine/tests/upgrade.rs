@@ -337,6 +337,85 @@ async fn a_campaign_that_is_started_while_it_is_prepared_runs() {
 }
 
 #[tokio::test]
+async fn nobody_is_told_once_the_cancel_is_answered() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let package = platform.package("v2", &[]).await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(platform.register(&format!("sn{number}")).await);
+    }
+    let mut devices = Vec::new();
+    for id in &ids {
+        devices.push(platform.connect(id).await);
+    }
+    let campaign = platform.campaign(&package, &ids.iter().collect::<Vec<_>>(), Policy::default()).await;
+    for device in &mut devices {
+        device.hears_question().await;
+    }
+    platform.engine.cancel_campaign(&platform.by, &campaign).await.unwrap();
+    for device in &mut devices {
+        device.report_version("v1").await;
+    }
+    for device in &mut devices {
+        platform.until(&campaign, &device.id, "cancelled").await;
+        assert!(device.heard_nothing_for(Duration::from_millis(5)).await, "{} was told", device.id);
+    }
+}
+
+#[tokio::test]
+async fn late_truth_belongs_to_the_one_that_was_told() {
+    let (platform, id, package) = Platform::with_a_device().await;
+    let told = platform.campaign(&package, &[&id], Policy::default()).await;
+    let mut device = platform.connect(&id).await;
+    device.is_told("v1").await;
+    let never_told = platform.campaign(&package, &[&id], Policy::default()).await;
+    platform.until(&never_told, &id, "released").await;
+    platform.engine.pause_campaign(&platform.by, &never_told).await.unwrap();
+    device.report_progress(10, 0, "v1").await;
+    platform.until(&told, &id, "failed").await;
+    platform.engine.cancel_campaign(&platform.by, &never_told).await.unwrap();
+    platform.until(&never_told, &id, "cancelled").await;
+    device.report_version("v2").await;
+    assert!(platform.deployment(&told, &id).await.late_success);
+}
+
+#[tokio::test]
+async fn a_gateway_is_asked_about_fifty_children_at_once_and_about_the_next_when_one_answers() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let gateway = platform.register("gw").await;
+    let mut children = Vec::new();
+    for number in 0..120 {
+        children.push(platform.register_child(&format!("child{number}"), &gateway).await);
+    }
+    let package = platform.package("v2", &[]).await;
+    let mut link = platform.connect(&gateway).await;
+    link.report_version("v1").await;
+    let campaign = platform.campaign(&package, &children.iter().collect::<Vec<_>>(), Policy::default()).await;
+    let mut asked = Vec::new();
+    for _ in 0..50 {
+        asked.push(link.hears_about().await.0);
+    }
+    assert!(link.heard_nothing_for(Duration::from_millis(100)).await, "a fifty-first question");
+    // Each answer makes room for one; 120 answers bring all of them through.
+    let answer = otaru_proto::VersionReport {
+        fw_version: otaru_proto::Version::as_sent("v2"),
+        ..otaru_proto::VersionReport::default()
+    };
+    let mut answered = 0;
+    while let Some(child) = asked.pop() {
+        link.report(otaru_proto::encode_version_report(&child, &answer, None)).await;
+        answered += 1;
+        if answered <= 70 {
+            asked.push(link.hears_about().await.0);
+        }
+    }
+    assert_eq!(answered, 120);
+    platform.until_campaign(&campaign, "finished").await;
+}
+
+#[tokio::test]
 async fn a_deleted_device_leaves_its_campaign_as_removed() {
     let (platform, id, package) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;

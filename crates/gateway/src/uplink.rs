@@ -10,6 +10,8 @@ use bytes::Bytes;
 use otaru_engine::UplinkReading;
 use otaru_proto::{DeviceId, SystemTopic, Topic, classify, decode_uplink};
 
+const FOREIGN_TOPIC_CHARS_MAX: usize = 200;
+
 /// What a topic is for, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -78,13 +80,18 @@ pub(crate) fn kind_of(topic: &str, own: &DeviceId) -> Kind {
     }
 }
 
+/// What is recorded of somebody else's topic: enough to name the device, whose id has at most 128 characters.
+fn clip(topic: &str) -> String {
+    topic.chars().take(FOREIGN_TOPIC_CHARS_MAX).collect()
+}
+
 /// What the engine is told of a publication, and with which payload.
 ///
 /// The payload goes along only where it is read: what is ignored need not be held until it is acknowledged.
 pub(crate) fn read(kind: Kind, topic: &str, payload: Bytes) -> (UplinkReading, Bytes) {
     match kind {
         Kind::Events => (UplinkReading::Event(decode_uplink(&payload)), payload),
-        Kind::Foreign => (UplinkReading::ForeignTopic(topic.to_owned()), Bytes::new()),
+        Kind::Foreign => (UplinkReading::ForeignTopic(clip(topic)), Bytes::new()),
         Kind::Properties
         | Kind::Messages
         | Kind::Commands

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::Mistakes;
+use crate::say;
 
 /// Something failed; what, is on stderr.
 pub(crate) const FAILURE: u8 = 1;
@@ -18,7 +19,7 @@ pub(crate) const UNTRUE: u8 = 4;
 
 /// Prints an error with its causes, and says how to end for it.
 pub(crate) fn of_error(error: &anyhow::Error) -> ExitCode {
-    eprintln!("otaru: {}", chain(error.as_ref()));
+    say::aside(format_args!("otaru: {}", chain(error.as_ref())));
     let code = if error.is::<Mistakes>() {
         USAGE
     } else if let Some(otaru_store::StoreError::Locked { .. }) = error.downcast_ref() {

@@ -9,6 +9,9 @@
 //!
 //! Not here: any rule of the product.
 
+// They panic when they cannot write; `say` does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod admin_token;
 mod cli;
 mod client;
@@ -18,6 +21,7 @@ mod exit;
 mod logging;
 mod platform;
 mod reserve;
+mod say;
 mod serve;
 mod tls;
 mod token;
@@ -41,17 +45,16 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|error| exit::of_error(&error))
 }
 
-#[expect(clippy::print_stdout, reason = "what to do next is this command's output")]
 fn self_sign(out: &std::path::Path, names: &[String]) -> anyhow::Result<ExitCode> {
     let files = tls::self_sign(out, names)?;
     let (cert, key) = (files.cert.display(), files.key.display());
-    println!(
-        "certificate  {cert}  (for {}; give it to devices as the authority they trust)",
-        names.join(", ")
-    );
-    println!("private key  {key}  (readable by you only; keep it here)");
-    println!();
-    println!("Next:");
-    println!("  otaru serve --mqtts 127.0.0.1:8883 --https 127.0.0.1:8443 --tls-cert {cert} --tls-key {key}");
+    let names = names.join(", ");
+    say::out(format_args!(
+        "certificate  {cert}  (for {names}; give it to devices as the authority they trust)\n\
+         private key  {key}  (readable by you only; keep it here)\n\
+         \n\
+         Next:\n  \
+         otaru serve --mqtts 127.0.0.1:8883 --https 127.0.0.1:8443 --tls-cert {cert} --tls-key {key}"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

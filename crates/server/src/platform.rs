@@ -19,6 +19,7 @@ use otaru_store::{BlobStore, Store, Vault};
 use tokio::sync::watch;
 
 use crate::config::{Config, PublicUrl};
+use crate::logging;
 use crate::reserve::reserve;
 
 /// The platform, listening. Connections are answered once it serves.
@@ -145,5 +146,6 @@ fn recorder() -> anyhow::Result<PrometheusHandle> {
     metrics::set_global_recorder(recorder)
         .context("metrics are already recorded elsewhere in this process")?;
     metrics::gauge!("otaru_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    logging::describe_metrics();
     Ok(handle)
 }

@@ -1,6 +1,5 @@
 //! `otaru serve`: from the command line to the last fsync.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,11 +7,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::{self, ServeArgs};
 use crate::config::{Config, DEFAULT_FILE, check};
 use crate::platform::{Listening, Platform};
-use crate::{admin_token, exit, logging};
+use crate::{admin_token, exit, logging, say};
 
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.print_config {
-        say(DEFAULT_FILE.trim_end());
+        say::out(DEFAULT_FILE.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = check(args.raw(|| std::env::vars().collect()), cli::secrets_of_environment())?;
@@ -30,13 +29,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::install()?;
     let (data_dir, given_token) = (config.data_dir.clone(), config.secrets.admin_token.clone());
     let platform = Platform::open(config).await?;
-    if let Some(made) = platform.engine().ensure_admin(given_token.as_deref()).await? {
-        let path = admin_token::keep(&data_dir, &made)?;
-        eprintln!("otaru: made an admin token; it is in {}", path.display());
+    if let Some(path) = admin_token::ensure(platform.engine(), &data_dir, given_token.as_deref()).await? {
+        say::aside(format_args!("otaru: made an admin token; it is in {}", path.display()));
     }
     let listening = platform.listening().clone();
     tracing::info!(data_dir = %data_dir.display(), public_url = %listening.public_url, "serving");
-    say(&ready_line(&listening));
+    say::shown(ready_line(&listening));
     platform.serve(signals.first()).await;
     tracing::info!("stopped");
     Ok(())
@@ -57,11 +55,6 @@ fn ready_line(listening: &Listening) -> String {
         }
     }
     line
-}
-
-/// A line on stdout. Nobody need listen there.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// SIGTERM and SIGINT.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::admin_token;
 use crate::cli::{ServerArgs, TokenArgs, TokenCommand};
 use crate::client::ApiClient;
+use crate::say;
 
 /// As in the default configuration; a test holds the two together.
 const DEFAULT_DATA_DIR: &str = "./otaru-data";
@@ -21,15 +22,15 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
             TokenCommand::Create { name, role } => {
                 let made =
                     client.post("/api/v1/tokens", &json!({ "name": name, "role": role.name() })).await?;
-                print_made(&made, args.server.json);
+                print_made(&made, args.server.json).context("a token was made, but here it is lost")?;
             }
             TokenCommand::List => {
                 let listed = client.get("/api/v1/tokens").await?;
-                print_list(&listed, args.server.json);
+                print_list(&listed, args.server.json)?;
             }
             TokenCommand::Revoke { token_id } => {
                 client.delete(&format!("/api/v1/tokens/{}", path_part(token_id)?)).await?;
-                eprintln!("revoked {token_id}; whoever uses it is refused from now on");
+                say::aside(format_args!("revoked {token_id}; whoever uses it is refused from now on"));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -58,32 +59,32 @@ fn path_part(id: &str) -> anyhow::Result<&str> {
     is_plain.then_some(id).with_context(|| format!("{id:?} is no token id; `otaru token list` shows them"))
 }
 
-#[expect(clippy::print_stdout, reason = "the token is this command's output")]
-fn print_made(made: &Value, json: bool) {
+fn print_made(made: &Value, json: bool) -> anyhow::Result<()> {
     if json {
-        return println!("{made}");
+        return say::out(made);
     }
     let member = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
-    eprintln!("{} ({}), id {}; this is shown once:", member("name"), member("role"), member("token_id"));
-    println!("{}", member("token"));
+    let (name, role, id) = (member("name"), member("role"), member("token_id"));
+    say::aside(format_args!("{name} ({role}), id {id}; this is shown once:"));
+    say::out(member("token"))
 }
 
-#[expect(clippy::print_stdout, reason = "the list is this command's output")]
-fn print_list(listed: &Value, json: bool) {
+fn print_list(listed: &Value, json: bool) -> anyhow::Result<()> {
     if json {
-        return println!("{listed}");
+        return say::out(listed);
     }
-    println!("{:<24}  {:<8}  {:<24}  NAME", "TOKEN ID", "ROLE", "CREATED");
+    say::out(format_args!("{:<24}  {:<8}  {:<24}  NAME", "TOKEN ID", "ROLE", "CREATED"))?;
     for token in listed["items"].as_array().into_iter().flatten() {
         let member = |name: &str| token[name].as_str().unwrap_or("-").to_owned();
-        println!(
+        say::out(format_args!(
             "{:<24}  {:<8}  {:<24}  {}",
             member("token_id"),
             member("role"),
             member("created_at"),
             member("name")
-        );
+        ))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ pub struct DeviceState {
     pub epoch: Option<Epoch>,
     /// When that session began.
     pub connected_at: Option<WallTime>,
-    /// Its deployment that finished last: late truth belongs to it.
+    /// Of its deployments that chose a package, the one that finished last: late truth belongs to it.
     pub last_finished: Option<DeploymentKey>,
 }
 

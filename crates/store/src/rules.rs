@@ -122,7 +122,7 @@ pub(crate) struct DeviceWrite {
     pub(crate) state: Option<DeviceState>,
     /// The last of its reports, and when it was received.
     pub(crate) last_report: Option<(ReportSeq, WallTime)>,
-    /// The deployment that finished last.
+    /// The deployment that finished last, of those whose device was asked and has a package.
     pub(crate) last_finished: Option<DeploymentKey>,
 }
 
@@ -184,7 +184,8 @@ fn fold_deployments(
         if label != before.label {
             *writes.counters.entry((before.campaign, before.label)).or_default() -= 1;
             *writes.counters.entry((before.campaign, label)).or_default() += 1;
-            if label.is_finished() {
+            // Late truth belongs to the one whose notice the device may still be carrying out.
+            if label.is_finished() && row.deployment.package.is_some() {
                 writes.devices.entry(row.device).or_default().last_finished = Some(key);
             }
         }

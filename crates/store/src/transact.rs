@@ -66,7 +66,7 @@ pub struct Changes {
     /// own: it sets them from `reports` and `deployments`, and what is given here for them is ignored.
     pub devices: Vec<(DeviceKey, DeviceState)>,
     /// Deployments as they are now, each once. The store compares with what is stored and moves the counters.
-    /// A deployment that becomes finished here becomes its device's `last_finished`, by the store.
+    /// A deployment that becomes finished here, and has a package, becomes its device's `last_finished`.
     pub deployments: Vec<DeploymentRow>,
     /// Reports, in the order in which they were received. They may concern devices not in `devices`.
     pub reports: Vec<NewReport>,

@@ -75,11 +75,12 @@ proptest! {
         });
     }
 
-    /// Waking too early changes nothing.
+    /// Waking too early changes nothing, unless the campaign was cancelled meanwhile.
     #[test]
     fn waking_too_early_changes_nothing(history in histories()) {
         history.replay(|moment| {
-            if moment.before.wake_at().is_none_or(|due| moment.seen.now < due) {
+            let is_early = moment.before.wake_at().is_none_or(|due| moment.seen.now < due);
+            if is_early && !moment.seen.cancelled {
                 let woken = step(moment.before, Event::Woken, moment.seen);
                 assert_eq!(woken, Step { deployment: moment.before.clone(), say: None });
             }
@@ -388,6 +389,7 @@ enum Act {
     Downloads,
     Pauses,
     GoesOn,
+    CampaignIsCancelled,
     /// A timer fires, due or not.
     IsWoken,
     /// Time passes until the next due time, and the timer fires.
@@ -412,14 +414,21 @@ struct World {
     reachable: Option<Epoch>,
     sessions: i64,
     open: bool,
+    cancelled: bool,
     last_download: Option<ServiceTime>,
 }
 
 impl History {
     /// Plays it from a queued deployment on, showing every step; returns where it ends.
     fn replay(&self, mut look: impl FnMut(&Moment<'_>)) -> (Deployment, World) {
-        let mut world =
-            World { now: ServiceTime(0), reachable: None, sessions: 0, open: true, last_download: None };
+        let mut world = World {
+            now: ServiceTime(0),
+            reachable: None,
+            sessions: 0,
+            open: true,
+            cancelled: false,
+            last_download: None,
+        };
         let mut deployment = Deployment::queued();
         for (pause, act) in &self.acts {
             world.now.0 += pause;
@@ -446,6 +455,7 @@ impl World {
             packages: &history.packages,
             policy: &history.policy,
             open: self.open,
+            cancelled: self.cancelled,
             last_download: self.last_download,
         }
     }
@@ -488,6 +498,10 @@ impl World {
             }
             Act::GoesOn => {
                 self.open = true;
+                return None;
+            }
+            Act::CampaignIsCancelled => {
+                self.cancelled = true;
                 return None;
             }
             Act::IsWoken => Event::Woken,
@@ -535,7 +549,7 @@ const BEGINNING: [fn() -> Act; 7] = [
 ];
 
 /// What may happen, and how often it does in proportion to the others.
-const ACTS: [(u64, ReadOff); 21] = [
+const ACTS: [(u64, ReadOff); 22] = [
     (14, |_| Act::IsDue),
     (3, |_| Act::IsWoken),
     (12, |dice| Act::Says(dice.version_report())),
@@ -553,6 +567,7 @@ const ACTS: [(u64, ReadOff); 21] = [
     (1, |_| Act::Opens),
     (1, |_| Act::Pauses),
     (2, |_| Act::GoesOn),
+    (1, |_| Act::CampaignIsCancelled),
     (1, |dice| dice.seldom(Act::IsCancelled)),
     (1, |dice| dice.seldom(Act::IsSuperseded)),
     (1, |dice| dice.seldom(Act::IsConflicted)),

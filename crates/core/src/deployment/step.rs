@@ -57,6 +57,8 @@ pub struct Circumstances<'a> {
     pub policy: &'a Policy,
     /// The campaign lets devices go: it is running, not paused.
     pub open: bool,
+    /// The campaign was cancelled: whatever happens next ends the deployment.
+    pub cancelled: bool,
     /// When the device last asked for bytes of its package.
     pub last_download: Option<ServiceTime>,
 }
@@ -103,6 +105,9 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
         (_, Event::Cancelled) => finish(current, OutcomeKind::Cancelled, Because::Stopped),
         (_, Event::Superseded) => finish(current, OutcomeKind::Superseded, Because::TakenOver),
         (_, Event::Removed) => finish(current, OutcomeKind::Removed, Because::DeviceDeleted),
+
+        // Ending a large campaign takes a while; none of its devices is told anything meanwhile.
+        (_, _) if seen.cancelled => finish(current, OutcomeKind::Cancelled, Because::Stopped),
 
         // Links come and go between an event and its turn: what is known now outranks what was seen then.
         (_, Event::Start { epoch } | Event::Reconnected { epoch }) if seen.reachable != Some(epoch) => {
@@ -392,7 +397,9 @@ fn reconnected(current: Deployment, mut underway: Underway, epoch: Epoch, seen: 
     }
     underway.linked_in = Some(epoch);
     underway.question = None;
-    underway.look_again = Some(seen.now.after(core::time::Duration::from_millis(SETTLE_UNDERWAY_MS)));
+    // An earlier look stays: a device that comes back every few seconds is asked all the same.
+    let settled = seen.now.after(core::time::Duration::from_millis(SETTLE_UNDERWAY_MS));
+    underway.look_again = Some(underway.look_again.map_or(settled, |look| look.min(settled)));
     with_underway(current, underway)
 }
 

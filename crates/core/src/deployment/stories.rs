@@ -36,6 +36,21 @@ fn the_whole_way_in_one_story() {
 }
 
 #[test]
+fn nobody_is_told_any_more_once_the_campaign_is_cancelled() {
+    story(&[
+        ("0:00", Opened, "released; wake at 25:00"),
+        ("1:00", Start(1), "asked; ask version; wake at 1:03"),
+        ("1:01", CampaignCancelled, ""),
+        ("1:02", runs("v1"), "cancelled"),
+    ]);
+    told(&[
+        ("0:01", CampaignCancelled, ""),
+        ("0:02", at_work(10), "cancelled"),
+        ("0:03", done("v2"), "cancelled"),
+    ]);
+}
+
+#[test]
 fn what_is_queued_waits_for_a_person_and_for_nothing_else() {
     story(&[
         ("0:00", Back(1), "queued"),
@@ -1135,6 +1150,8 @@ enum Happening {
     Paused,
     /// The campaign goes on.
     Resumed,
+    /// The campaign was cancelled, and its deployments are being ended.
+    CampaignCancelled,
     Woken,
     Cancelled,
     Superseded,
@@ -1273,6 +1290,7 @@ impl Campaign {
             reachable: None,
             last_download: None,
             open: true,
+            cancelled: false,
         }
     }
 }
@@ -1284,6 +1302,7 @@ struct Machine<'a> {
     reachable: Option<Epoch>,
     last_download: Option<ServiceTime>,
     open: bool,
+    cancelled: bool,
 }
 
 impl Machine<'_> {
@@ -1306,6 +1325,7 @@ impl Machine<'_> {
             Downloads => self.last_download = Some(self.now),
             Paused => self.open = false,
             Resumed => self.open = true,
+            CampaignCancelled => (self.open, self.cancelled) = (false, true),
             Opened | StaleStart(_) | StaleBack(_) | StaleLost | Says(_) | Reports(_) | Woken | Cancelled
             | Superseded | Conflicted | Removed => {}
         }
@@ -1321,7 +1341,9 @@ impl Machine<'_> {
             Superseded => Event::Superseded,
             Conflicted => Event::Conflicted,
             Removed => Event::Removed,
-            Appeared(_) | Vanished | Downloads | Paused | Resumed => return self.shown(None),
+            Appeared(_) | Vanished | Downloads | Paused | Resumed | CampaignCancelled => {
+                return self.shown(None);
+            }
         };
         let seen = Circumstances {
             now: self.now,
@@ -1329,6 +1351,7 @@ impl Machine<'_> {
             packages: &self.campaign.packages,
             policy: &self.campaign.policy,
             open: self.open,
+            cancelled: self.cancelled,
             last_download: self.last_download,
         };
         let first = step(&self.deployment, event, &seen);

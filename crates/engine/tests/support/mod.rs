@@ -200,6 +200,24 @@ impl Platform {
         panic!("campaign never {wanted}, but {}", self.state(campaign).await);
     }
 
+    pub async fn until_ready(&self) {
+        self.until_health(true).await;
+    }
+
+    pub async fn until_not_ready(&self) {
+        self.until_health(false).await;
+    }
+
+    async fn until_health(&self, ready: bool) {
+        for _ in 0..2_000 {
+            if self.engine.health().ready == ready {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("never, but {:?}", self.engine.health());
+    }
+
     pub async fn connect(&self, id: &DeviceId) -> Device {
         self.try_connect(id, SECRET).await.unwrap()
     }

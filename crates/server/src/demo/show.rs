@@ -16,6 +16,12 @@ use super::stage::{self, Shown};
 use super::verdict::Verdict;
 use crate::client::ApiClient;
 use crate::platform::Listening;
+use crate::say;
+
+/// A line on stdout. The demo goes on if nobody listens.
+macro_rules! shown {
+    ($($words:tt)*) => { say::shown(format_args!($($words)*)) };
+}
 
 /// Often enough to look alive; each look is one indexed read.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -39,10 +45,9 @@ const ROWS: [Label; 12] = [
     Label::Finished(OutcomeKind::VersionMismatch),
 ];
 
-#[expect(clippy::print_stdout, reason = "the demo's output")]
 pub(super) fn opening(listening: &Listening, cast: &Cast) {
     let address = |at: Option<std::net::SocketAddr>| at.map_or_else(String::new, |at| at.to_string());
-    println!(
+    shown!(
         "Otaru is up: MQTT {}, HTTP {}. Registering {} simulated devices.",
         address(listening.mqtt),
         address(listening.http),
@@ -123,7 +128,7 @@ impl View {
                 let line = words.join(", ");
                 let is_due = said_at.is_none_or(|at| elapsed >= at + LINE_EVERY);
                 if line != *said && is_due {
-                    eprintln!("{:>5.1} s  {line}", elapsed.as_secs_f64());
+                    say::aside(format_args!("{:>5.1} s  {line}", elapsed.as_secs_f64()));
                     (*said_at, *said) = (Some(elapsed), line);
                 }
             }
@@ -139,26 +144,25 @@ impl View {
 }
 
 /// How many ended how, and why.
-#[expect(clippy::print_stdout, reason = "the demo's output")]
 pub(super) fn breakdown(deployments: &[Shown], took: Duration, tallies: &TalliesNow) {
-    println!();
-    println!("The campaign ended after {:.0} s. {} devices:", took.as_secs_f64(), deployments.len());
+    shown!("");
+    shown!("The campaign ended after {:.0} s. {} devices:", took.as_secs_f64(), deployments.len());
     for (place, of_place) in grouped(deployments, place) {
         let label = place.map(|place| Label::ALL[place]);
-        println!("  {:>6}  {}", of_place.len(), label.map_or("unknown", Label::name));
+        shown!("  {:>6}  {}", of_place.len(), label.map_or("unknown", Label::name));
         match label {
             Some(Label::Finished(OutcomeKind::Installed)) => {}
             Some(Label::Finished(OutcomeKind::Failed)) => by_code(&of_place),
             Some(_) | None => {
                 for (explanation, of_reason) in grouped(&of_place, |shown| shown.explanation.clone()) {
-                    println!("          {:>4}  {explanation}", of_reason.len());
-                    println!("                for example {}", of_reason[0].device_id);
+                    shown!("          {:>4}  {explanation}", of_reason.len());
+                    shown!("                for example {}", of_reason[0].device_id);
                 }
             }
         }
     }
-    println!();
-    println!(
+    shown!("");
+    shown!(
         "The devices connected {} times, heard {} questions and {} notices ({} of them twice), downloaded {} packages \
          ({:.1} MiB), and had {} reports acknowledged in {:.1} ms (half of them) to {:.1} ms (99 of 100).",
         tallies.connects,
@@ -174,13 +178,12 @@ pub(super) fn breakdown(deployments: &[Shown], took: Duration, tallies: &Tallies
 }
 
 /// Failures by what the devices reported.
-#[expect(clippy::print_stdout, reason = "the demo's output")]
 fn by_code(failed: &[Shown]) {
     for (code, of_code) in grouped(failed, |shown| shown.result_code) {
         let phrase = code.and_then(FailureCode::from_wire).map_or("", FailureCode::phrase);
         let code = code.map_or_else(|| "-".to_owned(), |code| code.to_string());
-        println!("          {:>4}  code {code:>3}  {phrase}", of_code.len());
-        println!("                for example {}: {}", of_code[0].device_id, of_code[0].explanation);
+        shown!("          {:>4}  code {code:>3}  {phrase}", of_code.len());
+        shown!("                for example {}: {}", of_code[0].device_id, of_code[0].explanation);
     }
 }
 
@@ -200,33 +203,31 @@ fn grouped<K: Ord>(shown: &[Shown], key: impl Fn(&Shown) -> K) -> BTreeMap<K, Ve
 }
 
 /// Whether that was the truth.
-#[expect(clippy::print_stdout, reason = "the demo's output")]
 pub(super) fn verdict(verdict: &Verdict) {
-    println!();
+    shown!("");
     if verdict.differences.is_empty() {
-        println!("Every one of the {} devices ended as its script says.", verdict.devices);
+        shown!("Every one of the {} devices ended as its script says.", verdict.devices);
         return;
     }
-    println!(
+    shown!(
         "{} of {} devices ended otherwise than their scripts say:",
         verdict.differences.len(),
         verdict.devices
     );
     for difference in &verdict.differences {
-        println!("  {difference}");
+        shown!("  {difference}");
     }
 }
 
 /// How to look around.
-#[expect(clippy::print_stdout, reason = "the demo's output")]
 pub(super) fn tour(listening: &Listening, token: &str, campaign_id: &str, device: &str) {
     let http = listening.http.map_or_else(String::new, |at| at.to_string());
     let curl = |what: &str, path: &str| {
-        println!("  # {what}");
-        println!("  curl -s -H 'Authorization: Bearer {token}' 'http://{http}{path}'");
+        shown!("  # {what}");
+        shown!("  curl -s -H 'Authorization: Bearer {token}' 'http://{http}{path}'");
     };
-    println!();
-    println!("The platform and the devices stay up. Look around, and end with Ctrl-C:");
+    shown!("");
+    shown!("The platform and the devices stay up. Look around, and end with Ctrl-C:");
     curl("the campaign and its counts", &format!("/api/v1/campaigns/{campaign_id}"));
     curl(
         "the deployments that failed, each with its explanation",

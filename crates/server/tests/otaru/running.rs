@@ -55,19 +55,33 @@ impl Server {
     }
 
     pub fn spawn(command: Command) -> Server {
-        let (server, first) = Server::spawn_until(command, |_| true);
-        assert!(first.starts_with("otaru ready"), "{first:?}\n{}", server.stderr());
-        Server { ready: first.trim_end().to_owned(), ..server }
+        ready(Server::spawn_until(command, |_| true))
+    }
+
+    /// A server whose log goes elsewhere: `stderr()` has nothing of it.
+    pub fn spawn_logging_to(command: Command, stderr: impl Into<Stdio>) -> Server {
+        let nothing = tempfile::NamedTempFile::new().unwrap();
+        ready(Server::spawn_with(command, stderr.into(), nothing, |_| true))
     }
 
     /// Starts a command and waits until stdout has a line that `is_last` says is enough. Returns all lines up to
     /// that one.
     pub fn spawn_until(
-        mut command: Command,
+        command: Command,
         is_last: impl Fn(&str) -> bool + Send + 'static,
     ) -> (Server, String) {
         let stderr = tempfile::NamedTempFile::new().unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
+        let log = stderr.reopen().unwrap().into();
+        Server::spawn_with(command, log, stderr, is_last)
+    }
+
+    fn spawn_with(
+        mut command: Command,
+        log: Stdio,
+        stderr: tempfile::NamedTempFile,
+        is_last: impl Fn(&str) -> bool + Send + 'static,
+    ) -> (Server, String) {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (send, parts) = mpsc::channel();
         std::thread::spawn(move || {
@@ -123,6 +137,12 @@ impl Server {
     }
 }
 
+/// A server that has said that it is ready.
+fn ready((server, first): (Server, String)) -> Server {
+    assert!(first.starts_with("otaru ready"), "{first:?}\n{}", server.stderr());
+    Server { ready: first.trim_end().to_owned(), ..server }
+}
+
 /// A process that does not outlive its test.
 struct Running(Child);
 
@@ -158,6 +178,25 @@ pub async fn ask(
     path: &str,
     body: Option<Value>,
 ) -> (u16, Value) {
+    let (status, body) = ask_for_text(endpoint, token, method, path, body).await;
+    (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+/// The value of a metric without labels.
+pub async fn metric(endpoint: &Endpoint, name: &str) -> u64 {
+    let (status, shown) = ask_for_text(endpoint, "", "GET", "/metrics", None).await;
+    assert_eq!(status, 200, "{shown}");
+    let value = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {shown}"))
+}
+
+async fn ask_for_text(
+    endpoint: &Endpoint,
+    token: &str,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+) -> (u16, String) {
     let asking = async {
         let mut socket = endpoint.dial().await.unwrap();
         let body = body.map_or_else(String::new, |body| body.to_string());
@@ -179,5 +218,5 @@ pub async fn ask(
     let answer = tokio::time::timeout(PATIENCE, asking).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or_else(|| panic!("{head}")), serde_json::from_str(body).unwrap_or(Value::Null))
+    (status.unwrap_or_else(|| panic!("{head}")), body.to_owned())
 }

@@ -284,6 +284,18 @@ pub(super) async fn what_finishes_becomes_the_last_finished(world: &World) {
     assert_eq!((state.last_finished, state.firmware_version.as_deref()), (Some(last), Some("v1")));
 }
 
+pub(super) async fn what_was_never_asked_does_not_become_the_last_finished(world: &World) {
+    let device = world.device("device1").await;
+    let first = world.filled("c1", &released(9)).await;
+    let second = world.filled("c2", &released(9)).await;
+    world.put(first, device, finished(OutcomeKind::TimedOut)).await.must();
+    let untold = Deployment { package: None, ..finished(OutcomeKind::Cancelled) };
+    world.put(second, device, untold).await.must();
+    let last = world.store.deployment_of(first, device).await.must().must().row.key;
+    let state = world.store.device_by_key(device).await.must().must().state;
+    assert_eq!(state.last_finished, Some(last), "the device may still be at the first one");
+}
+
 pub(super) async fn reports_hang_on_each_other_across_batches(world: &World) {
     let devices = world.devices(2).await;
     let campaign = world.filled("c1", &released(9)).await;

@@ -79,6 +79,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_device_has_at_most_one_deployment_at_work,
             one_campaign_may_take_a_device_over_within_a_batch,
             what_finishes_becomes_the_last_finished,
+            what_was_never_asked_does_not_become_the_last_finished,
             reports_hang_on_each_other_across_batches,
             reports_may_come_without_a_change_of_the_device,
             due_deployments_come_earliest_first,

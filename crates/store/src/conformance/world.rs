@@ -242,9 +242,11 @@ pub(super) fn waiting(until: i64) -> Deployment {
     stored(&format!(r#"{{"waiting":{{"until":{until},"because":"no_result"}}}}"#))
 }
 
+/// Ended after the device was asked, so that a package was chosen.
 pub(super) fn finished(kind: OutcomeKind) -> Deployment {
     let kind = kind.name();
-    stored(&format!(r#"{{"finished":{{"kind":"{kind}","because":"wanted_version_seen"}}}}"#))
+    let ended = stored(&format!(r#"{{"finished":{{"kind":"{kind}","because":"wanted_version_seen"}}}}"#));
+    Deployment { package: Some(0), ..ended }
 }
 
 /// A deployment as stores have kept it from the first release on.
