@@ -209,6 +209,12 @@ impl Engine {
         }
     }
 
+    /// Whether a part of the engine has ended that should not have.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.shared.broken.get().is_some()
+    }
+
     /// Resolves when the inbox has room. Await it before reading more from a socket.
     pub async fn room(&self) {
         self.shared.inbox.room().await;

@@ -267,3 +267,15 @@ async fn a_poisoned_deadline_holds_up_no_other_one() {
     platform.until(&campaign, &bad, "timed_out").await;
     platform.engine.stop().await;
 }
+
+#[tokio::test]
+async fn an_engine_that_lost_a_part_says_so_and_lets_its_devices_go() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    platform.clock.breaks();
+    assert_eq!(device.next().await, Delivery::Close { reason: "engine_broken" });
+    let part = tokio::time::timeout(Duration::from_secs(20), platform.engine.broken()).await.unwrap();
+    let health = platform.engine.health();
+    assert!(!health.ready && health.reasons.iter().any(|reason| reason.contains(part)), "{health:?}");
+}

@@ -44,7 +44,8 @@ pub(crate) enum Command {
 Without flags, devices connect to 127.0.0.1:1883 and HTTP is at 127.0.0.1:8080, both plain and for this machine only.
 One line on stdout says that it is ready; the log goes to stderr.
 
-At the first start an admin token is made and its file is named on stderr; OTARU_ADMIN_TOKEN sets it instead.
+At the first start an admin token is made and its file is named on stderr; OTARU_ADMIN_TOKEN sets it instead, and at
+a later start replaces the one that it set before.
 
 Examples:
   On a laptop:

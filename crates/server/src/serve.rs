@@ -35,7 +35,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listening = platform.listening().clone();
     tracing::info!(data_dir = %data_dir.display(), public_url = %listening.public_url, "serving");
     say::shown(ready_line(&listening));
-    platform.serve(signals.first()).await;
+    let engine = platform.engine().clone();
+    let shutdown = async {
+        tokio::select! {
+            () = signals.first() => {}
+            part = engine.broken() => {
+                tracing::error!(part, "a part of the engine has ended; stopping, so that a supervisor starts anew");
+            }
+        }
+    };
+    platform.serve(shutdown).await;
+    // Nothing is lost by ending: what was not stored was not acknowledged.
+    anyhow::ensure!(
+        !engine.is_broken(),
+        "a part of the engine ended; start again, and report what the log says"
+    );
     tracing::info!("stopped");
     Ok(())
 }

@@ -29,11 +29,17 @@ pub const PEER: &str = "127.0.0.1:50000";
 pub struct WoundClock {
     real: otaru_engine::SystemClock,
     ahead: Mutex<Duration>,
+    is_broken: std::sync::atomic::AtomicBool,
 }
 
 impl WoundClock {
     pub fn new() -> Arc<WoundClock> {
-        Arc::new(WoundClock { real: otaru_engine::SystemClock::new(), ahead: Mutex::default() })
+        let (ahead, is_broken) = Default::default();
+        Arc::new(WoundClock { real: otaru_engine::SystemClock::new(), ahead, is_broken })
+    }
+    /// From now on whoever looks at it panics.
+    pub fn breaks(&self) {
+        self.is_broken.store(true, std::sync::atomic::Ordering::Relaxed);
     }
     pub fn pass(&self, span: Duration) {
         *self.ahead.lock().unwrap() += span;
@@ -45,6 +51,10 @@ impl Clock for WoundClock {
         WallTime(self.real.wall().0 + i64::try_from(self.ahead.lock().unwrap().as_millis()).unwrap())
     }
     fn elapsed(&self) -> Duration {
+        assert!(
+            !self.is_broken.load(std::sync::atomic::Ordering::Relaxed),
+            "the clock is broken, as this test wants"
+        );
         self.real.elapsed() + *self.ahead.lock().unwrap()
     }
 }
