@@ -100,6 +100,24 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
     }
 }
 
+/// An optional member that is `null` was left out: generated clients spell it so.
+pub(crate) fn or_default<'de, D, T>(member: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(member).map(Option::unwrap_or_default)
+}
+
+/// The same for an object, which nothing else may stand for.
+pub(crate) fn object_or_default<'de, D, T>(member: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<Whole<T>>::deserialize(member).map(|given| given.map_or_else(T::default, |Whole(value)| value))
+}
+
 /// Takes an object and nothing else.
 ///
 /// A derived `Deserialize` also takes an array and assigns its elements to members by position, so that what a

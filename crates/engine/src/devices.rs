@@ -214,11 +214,11 @@ impl Engine {
     pub async fn device(&self, device_id: &str) -> Result<Option<DeviceView>, StoreError> {
         let Ok(id) = DeviceId::parse(device_id) else { return Ok(None) };
         let Some(record) = self.shared.store.device(&id).await? else { return Ok(None) };
-        let last_report = self.shared.store.reports(record.row.key, None, 1).await?.pop().map(ReportView::of);
+        let last_report = self.last_report(record.row.key).await?;
         Ok(Some(self.view_of(record, last_report)))
     }
 
-    /// Devices, the oldest first, without their last report.
+    /// Devices, the oldest first, each with its last report.
     ///
     /// # Errors
     ///
@@ -229,7 +229,19 @@ impl Engine {
         page: Page<DeviceKey>,
     ) -> Result<Vec<DeviceView>, StoreError> {
         let records = self.shared.store.devices(filter, page).await?;
-        Ok(records.into_iter().map(|record| self.view_of(record, None)).collect())
+        let mut views = Vec::with_capacity(records.len());
+        for record in records {
+            let last_report = match record.state.last_report {
+                Some(_) => self.last_report(record.row.key).await?,
+                None => None,
+            };
+            views.push(self.view_of(record, last_report));
+        }
+        Ok(views)
+    }
+
+    async fn last_report(&self, device: DeviceKey) -> Result<Option<ReportView>, StoreError> {
+        Ok(self.shared.store.reports(device, None, 1).await?.pop().map(ReportView::of))
     }
 
     fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {

@@ -15,7 +15,7 @@ pub struct DeviceView {
     pub record: DeviceRecord,
     /// It is connected, or its gateway is.
     pub online: bool,
-    /// The last thing it said about upgrades. Not in lists.
+    /// The last thing it said about upgrades.
     pub last_report: Option<ReportView>,
 }
 

@@ -15,7 +15,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Id;
-use crate::body::{Json, object};
+use crate::body::{Json, object, object_or_default, or_default};
 use crate::caller::{Change, Look, May};
 use crate::problem::{Code, Problem};
 use crate::query::{Asked, Listed};
@@ -39,16 +39,16 @@ struct NewCampaign {
     package_ids: Vec<String>,
     #[serde(deserialize_with = "object")]
     devices: Devices,
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default, deserialize_with = "object_or_default")]
     retry: AskedRetry,
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default, deserialize_with = "object_or_default")]
     limits: AskedLimits,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     on_conflict: OnConflict,
-    #[serde(default, deserialize_with = "object")]
+    #[serde(default, deserialize_with = "object_or_default")]
     timers: AskedTimers,
     /// Whether it starts as soon as its first devices are prepared.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     start: bool,
 }
 
@@ -89,9 +89,9 @@ impl Devices {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskedRetry {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     count: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     interval_secs: u64,
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Id;
 use super::reports::Report;
-use crate::body::Json;
+use crate::body::{Json, or_default};
 use crate::caller::{Change, Look, May};
 use crate::problem::Problem;
 use crate::query::{Asked, Listed, bad};
@@ -38,7 +38,7 @@ struct NewDevice {
     gateway_id: Option<String>,
     #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     tags: BTreeMap<String, String>,
 }
 

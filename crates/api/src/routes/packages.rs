@@ -9,7 +9,7 @@ use otaru_proto::PackageKind;
 use serde::{Deserialize, Serialize};
 
 use super::Id;
-use crate::body::Json;
+use crate::body::{Json, or_default};
 use crate::caller::{Change, Look, May};
 use crate::problem::Problem;
 use crate::query::{Asked, Listed};
@@ -28,11 +28,11 @@ struct NewPackage {
     version: String,
     artifact_id: String,
     file_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     source_versions: Vec<String>,
     #[serde(default)]
     custom_info: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     delivery: PackageDelivery,
 }
 

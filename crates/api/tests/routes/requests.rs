@@ -243,3 +243,24 @@ async fn a_json_body_that_breaks_off_is_refused() {
     let refused = house.operator().send(Method::POST, "/api/v1/products", &JSON, broken).await;
     refused.refused(400, "body_incomplete");
 }
+
+#[tokio::test]
+async fn an_optional_member_that_is_null_was_left_out() {
+    let house = House::open().await;
+    let operator = house.operator();
+    operator.post("/api/v1/products", json!({"product_id": "lamp", "name": "Lamp"})).await.ok(201);
+    let device = json!({"product_id": "lamp", "node_id": "1", "device_id": null, "secret": null, "gateway_id": null,
+        "name": null, "tags": null});
+    let device = operator.post("/api/v1/devices", device).await.ok(201);
+    assert_eq!(device["tags"], json!({}));
+    let artifact = operator.send(Method::POST, "/api/v1/artifacts", &[], Body::from("image")).await.ok(201);
+    let package = json!({"product_id": "lamp", "kind": "firmware", "version": "v2", "file_name": "a.bin",
+        "artifact_id": artifact["artifact_id"], "source_versions": null, "custom_info": null, "delivery": null});
+    let package = operator.post("/api/v1/packages", package).await.ok(201);
+    let campaign = json!({"name": "c", "package_ids": [package["package_id"]], "devices": {"product_id": "lamp"},
+        "retry": null, "limits": null, "timers": null, "on_conflict": null, "start": null});
+    let campaign = operator.post("/api/v1/campaigns", campaign).await.ok(201);
+    assert_eq!(campaign["retry"], json!({"count": 0, "interval_secs": 0}));
+    let refused = operator.post("/api/v1/campaigns", json!({"name": "c", "devices": null})).await;
+    refused.refused(400, "invalid_member");
+}
