@@ -45,8 +45,8 @@ pub(crate) struct Answer {
     pub(crate) held_for_slot: Vec<(CampaignKey, DeviceKey)>,
     /// Children that could go but for a question that is open through their gateway.
     pub(crate) held_for_answer: Vec<(Reach, DeviceKey)>,
-    /// Questions to children that were opened or closed: through whose session, about which deployment.
-    pub(crate) questions: Vec<(Reach, DeploymentKey, bool)>,
+    /// Questions to children that changed: about which deployment, and through whose session it is open now.
+    pub(crate) questions: Vec<(DeploymentKey, Option<Reach>)>,
     /// How many slots each limited campaign that was looked at has free now.
     pub(crate) free_slots: BTreeMap<CampaignKey, usize>,
     /// Gateways that can be reached now: their children with work are to be looked at.
@@ -166,6 +166,10 @@ struct Desk<'a> {
     by_id: BTreeMap<DeviceId, DeviceKey>,
     binders: BTreeMap<CampaignKey, Binder>,
     due: Vec<DeploymentKey>,
+    /// Where the questions to children that changed in this batch are open now.
+    asked_through: BTreeMap<DeploymentKey, Option<Reach>>,
+    /// How many more, or fewer, are open through a session than before the batch.
+    asked_more: BTreeMap<Reach, isize>,
     changes: Changes,
     answer: Answer,
 }
@@ -197,6 +201,8 @@ impl<'a> Desk<'a> {
             by_id: loaded.by_id,
             binders: binders.collect(),
             due: loaded.due,
+            asked_through: BTreeMap::new(),
+            asked_more: BTreeMap::new(),
             changes: Changes::default(),
             answer: Answer::default(),
         }
@@ -502,11 +508,8 @@ impl<'a> Desk<'a> {
 
     /// Whether one more child may be asked through this gateway now.
     fn may_ask_through(&self, reach: Reach) -> bool {
-        let opened = |open: bool| {
-            self.answer.questions.iter().filter(|(via, _, is)| *via == reach && *is == open).count()
-        };
-        let open = self.around.questions.open(reach) + opened(true);
-        open < CHILDREN_ASKED_MAX + opened(false)
+        let more = self.asked_more.get(&reach).copied().unwrap_or(0);
+        self.around.questions.open(reach).saturating_add_signed(more) < CHILDREN_ASKED_MAX
     }
 
     // --- One step -------------------------------------------------------------------------------------------
@@ -527,18 +530,25 @@ impl<'a> Desk<'a> {
         let Step { deployment, say } = step(&row.deployment, event, &seen);
         if deployment != row.deployment {
             let (before, after) = (row.deployment.label(), deployment.label());
+            let asked = (question_epoch(&row.deployment.state), question_epoch(&deployment.state));
+            if folder.view.row.gateway.is_some() && asked.0 != asked.1 {
+                let through =
+                    folder.reach.filter(|reach| reach.via != device && Some(reach.epoch) == asked.1);
+                let known = self.asked_through.get(&row.key).copied();
+                let was = known.unwrap_or_else(|| self.around.questions.reach_of(row.key));
+                for (reach, by) in [(was, -1), (through, 1)] {
+                    if let Some(reach) = reach {
+                        *self.asked_more.entry(reach).or_default() += by;
+                    }
+                }
+                self.asked_through.insert(row.key, through);
+                self.answer.questions.push((row.key, through));
+            }
             row.deployment = deployment;
             row.updated_at = self.around.wall;
             folder.changed.insert(row.key);
             if before != after {
                 moved(binder, before, after);
-                if let Some(reach) = folder.reach.filter(|reach| reach.via != device) {
-                    if after == Label::Asked {
-                        self.answer.questions.push((reach, row.key, true));
-                    } else if before == Label::Asked {
-                        self.answer.questions.push((reach, row.key, false));
-                    }
-                }
                 if before.holds_slot() && !after.holds_slot() {
                     folder.consider = true; // the device is free for another campaign
                 }
@@ -671,6 +681,17 @@ pub(crate) fn facts_of(package: &otaru_store::PackageRow) -> PackageFacts {
     }
 }
 
+/// The session in which a deployment's open question was asked.
+fn question_epoch(state: &State) -> Option<Epoch> {
+    match state {
+        State::Asked { question, .. } => Some(question.epoch),
+        State::Offered(underway) | State::Running(underway) | State::Confirming { underway, .. } => {
+            underway.question.map(|question| question.epoch)
+        }
+        State::Queued | State::Released { .. } | State::Waiting { .. } | State::Finished(_) => None,
+    }
+}
+
 /// Whether the campaign lets devices go now.
 fn is_open(campaign: &CampaignRow) -> bool {
     match campaign.state {
@@ -715,13 +736,7 @@ fn note_version(
 /// Whether a line of the outbox still says what the deployment, as it is now, wants said.
 fn is_still_true(line: &OutboxLine, row: &DeploymentRow) -> bool {
     match line.say {
-        Say::AskVersion => match &row.deployment.state {
-            State::Asked { question, .. } => question.epoch == line.epoch,
-            State::Offered(underway) | State::Running(underway) | State::Confirming { underway, .. } => {
-                underway.question.is_some_and(|question| question.epoch == line.epoch)
-            }
-            State::Queued | State::Released { .. } | State::Waiting { .. } | State::Finished(_) => false,
-        },
+        Say::AskVersion => question_epoch(&row.deployment.state) == Some(line.epoch),
         Say::Notice { attempt, .. } => {
             row.deployment.attempt == attempt
                 && row.deployment.underway().is_some_and(|underway| underway.told_in == line.epoch)

@@ -299,7 +299,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `WrongState`: it is not running.
+    /// `WrongState`: it lets no device go, because it was not started or has ended.
     pub async fn pause_campaign(
         &self,
         by: &Operator,
@@ -328,7 +328,7 @@ impl Engine {
     ) -> Result<(CampaignRow, Counts), CampaignError> {
         use CampaignState::{Paused, Preparing, Running};
         let (row, counts) = self.existing(campaign_id).await?;
-        if row.state == Running {
+        if row.state == Running || (row.state == Preparing && row.started) {
             return Ok((row, counts));
         }
         let to = if row.filled { Running } else { Preparing };
@@ -436,6 +436,17 @@ enum Work {
 }
 
 impl Work {
+    /// Whether both are the same kind of work for the same campaign.
+    fn is_like(self, other: Work) -> bool {
+        match (self, other) {
+            (Work::Fill { campaign, .. }, Work::Fill { campaign: of, .. }) => campaign == of,
+            (Work::Release(campaign), Work::Release(of)) | (Work::End(campaign), Work::End(of)) => {
+                campaign == of
+            }
+            (Work::Fill { .. } | Work::Release(_) | Work::End(_), _) => false,
+        }
+    }
+
     /// What follows once a campaign was started or resumed.
     fn after_start(row: &CampaignRow) -> Work {
         if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, preferred: None } }
@@ -453,6 +464,9 @@ impl CampaignWork {
     fn add(&self, work: Work) {
         {
             let mut waiting = self.lock();
+            if waiting.iter().any(|other| other.is_like(work)) {
+                return; // it will do what this one would
+            }
             match work {
                 // Who stops something does not want to wait for what others start.
                 Work::End(_) => waiting.push_front(work),
@@ -462,7 +476,7 @@ impl CampaignWork {
         self.added.notify_one();
     }
 
-    /// Behind all others, so that what fails again and again holds up nobody.
+    /// Behind all others, so that what fails again and again holds them up as little as possible.
     fn put_back(&self, work: Work) {
         self.lock().push_back(work);
         self.added.notify_one();
@@ -493,7 +507,8 @@ pub(crate) async fn work(shared: Arc<Shared>) {
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(?work, %error, "work on a campaign failed; it is tried again");
-                tokio::time::sleep(RETRY_PAUSE.1).await;
+                let others_wait = !shared.campaign_work.lock().is_empty();
+                tokio::time::sleep(if others_wait { RETRY_PAUSE.0 } else { RETRY_PAUSE.1 }).await;
                 shared.campaign_work.put_back(work);
             }
         }

@@ -150,13 +150,16 @@ impl Engine {
         if shared.revocations() != revocations {
             let now =
                 shared.store.connect_facts(&client_id.device).await.map_err(|_| Refusal::Unavailable)?;
-            if now.as_ref() != Some(&facts) {
-                return Err(if now.is_some_and(|now| now.frozen) {
-                    Refusal::Frozen
-                } else {
-                    Refusal::WrongPassword
-                });
+            match now {
+                None => return Err(Refusal::UnknownDevice(client_id.device.to_string())),
+                Some(now) if now.frozen => return Err(Refusal::Frozen),
+                Some(now) if now != facts => return Err(Refusal::WrongPassword),
+                Some(_) => {}
             }
+        }
+        // And what ended all sessions.
+        if shared.is_out_of_service() {
+            return Err(Refusal::Unavailable);
         }
         Ok(session)
     }

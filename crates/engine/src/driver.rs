@@ -29,8 +29,7 @@ use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
 use crate::limits::{
-    BATCH_EVENTS_MAX, CHILDREN_ASKED_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE,
-    WAKE_CHECK_EVERY,
+    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY,
 };
 use crate::queues::{Questions, Slots};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
@@ -83,6 +82,8 @@ pub(crate) struct Shared {
     slots: Slots,
     pub(crate) questions: Questions,
     outage: Mutex<Option<String>>,
+    /// A batch could not be stored and is being tried again.
+    batch_waits: AtomicBool,
     /// After a deadline that cannot be processed, none is looked at before this.
     due_rests_until: Mutex<Duration>,
     stopping: AtomicBool,
@@ -138,6 +139,7 @@ impl Engine {
             slots: Slots::default(),
             questions: Questions::default(),
             outage: Mutex::new(None),
+            batch_waits: AtomicBool::new(false),
             due_rests_until: Mutex::default(),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
@@ -249,7 +251,8 @@ impl Shared {
             self.downloads.forget(*deployment);
             metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
         }
-        self.questions.ended(answer.finished.iter().map(|(deployment, _)| *deployment));
+        let next = self.questions.ended(answer.finished.iter().map(|(deployment, _)| *deployment));
+        self.inbox.push_all(next.into_iter().map(|device| Input::Consider { device }));
     }
 
     /// A deadline was written: look at the clock again.
@@ -325,6 +328,8 @@ impl Shared {
     /// The heartbeat is also the proof that the store can be written, whatever else goes on.
     async fn write_heartbeat(&self) {
         match self.store.heartbeat(self.service.now(), self.clock.wall()).await {
+            // A full disk may still have room for one small row: what waits is the better proof.
+            Ok(()) if self.batch_waits.load(Ordering::Relaxed) => {}
             Ok(()) => self.outage_ends(),
             Err(error) => self.outage_begins(&error),
         }
@@ -366,7 +371,8 @@ async fn make_batches(shared: Arc<Shared>) {
             }
         }
         let inputs = shared.inbox.take(BATCH_EVENTS_MAX);
-        let due = shared.due();
+        // On the way out deadlines need not be kept: they are still there at the next start.
+        let due = if shared.is_stopping() { None } else { shared.due() };
         if inputs.is_empty() && due.is_none() {
             if shared.is_stopping() && shared.inbox.is_empty() {
                 return;
@@ -447,6 +453,7 @@ async fn store_part(
         };
         match shared.store.transact(wall, wanted(inputs, due), decision).await {
             Ok(committed) => {
+                shared.batch_waits.store(false, Ordering::Relaxed);
                 // A batch that wrote nothing proves nothing.
                 shared.try_to_recover().await;
                 return Ok(committed);
@@ -458,10 +465,12 @@ async fn store_part(
             ) => return Err(Unstorable::Poisoned(error)),
             Err(error) => {
                 shared.outage_begins(&error);
+                shared.batch_waits.store(true, Ordering::Relaxed);
                 let lasted = shared.clock.elapsed().saturating_sub(began);
                 if lasted > shared.settings.outage_patience || shared.is_stopping() {
                     shared.sessions.close_all("store_unavailable");
                     shared.inbox.forget_uplinks();
+                    shared.batch_waits.store(false, Ordering::Relaxed);
                     return Err(Unstorable::GaveUp);
                 }
                 tokio::time::sleep(pause).await;
@@ -542,7 +551,7 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
     }
     shared.note_finished(&answer);
     let slots = shared.slots.hand_out(&answer.held_for_slot, &answer.free_slots);
-    let children = shared.questions.note(&answer.questions, &answer.held_for_answer, CHILDREN_ASKED_MAX);
+    let children = shared.questions.note(&answer.questions, &answer.held_for_answer, shared.clock.elapsed());
     shared.inbox.push_all(slots.into_iter().chain(children).map(|device| Input::Consider { device }));
     for (gateway, epoch) in answer.gateways {
         tokio::spawn(look_at_children(shared.clone(), gateway, epoch));
@@ -627,16 +636,17 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
 /// A gateway is back: its children that have work can be reached. How many are asked at once is the batch's to say.
 async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch) {
     let mut after = None;
-    loop {
+    while !shared.is_stopping() && shared.sessions.current(gateway, epoch).is_some() {
         let Ok(children) = shared.store.children_with_work(gateway, after, CHILDREN_CHUNK).await else {
-            return;
+            tokio::time::sleep(RETRY_PAUSE.1).await;
+            continue;
         };
-        after = children.last().copied();
-        if children.is_empty() || shared.sessions.current(gateway, epoch).is_none() {
+        if children.is_empty() {
             return;
         }
+        after = children.last().copied();
         shared.inbox.push_all(children.into_iter().map(|device| Input::Reachable { device, epoch }));
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::task::yield_now().await;
     }
 }
 
@@ -651,7 +661,7 @@ async fn beat(shared: Arc<Shared>) {
         shared.write_heartbeat().await;
         shared.downloads.tidy(shared.service.now());
         let first = shared.slots.first_of_each().into_iter();
-        let children = shared.questions.tidy(&shared.sessions, CHILDREN_ASKED_MAX);
+        let children = shared.questions.tidy(&shared.sessions, shared.clock.elapsed());
         shared.inbox.push_all(first.chain(children).map(|device| Input::Consider { device }));
     }
 }

@@ -31,6 +31,11 @@ pub const CHILDREN_CHUNK: u32 = 200;
 /// the last ones would time out through nobody's fault. 50 leaves it more than three seconds for each.
 pub const CHILDREN_ASKED_MAX: usize = 50;
 
+/// Age at which an open question to a child no longer counts against its gateway.
+///
+/// Twice the two times three minutes in which it is answered or given up; its end has been missed then.
+pub const QUESTION_LIFE: Duration = Duration::from_secs(720);
+
 /// Lines in the audit log that one session can cause. Enough to see what it tries; the metrics count all of it.
 pub const AUDITS_PER_SESSION_MAX: u32 = 16;
 

@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use otaru_store::{CampaignKey, DeploymentKey, DeviceKey};
 
+use crate::limits::{CHILDREN_ASKED_MAX, QUESTION_LIFE};
 use crate::sessions::{Reach, Sessions};
 
 /// Devices in the order in which they came; each once.
@@ -85,78 +87,111 @@ impl Slots {
 /// Questions to children that are open, and children that wait for one to be answered, by their gateway's session.
 #[derive(Default)]
 pub(crate) struct Questions {
-    by_session: Mutex<BTreeMap<Reach, Through>>,
+    inner: Mutex<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// Through whose session a child is being asked, by deployment, and since when.
+    open: BTreeMap<DeploymentKey, (Reach, Duration)>,
+    by_session: BTreeMap<Reach, Through>,
 }
 
 #[derive(Default)]
 struct Through {
-    open: BTreeSet<DeploymentKey>,
+    open: usize,
     waiting: Queue,
 }
 
 impl Questions {
     /// How many children are being asked through this session.
     pub(crate) fn open(&self, reach: Reach) -> usize {
-        lock(&self.by_session).get(&reach).map_or(0, |through| through.open.len())
+        lock(&self.inner).by_session.get(&reach).map_or(0, |through| through.open)
     }
 
-    /// Notes what a batch asked and heard, and who has to wait; takes as many of those as may be asked now.
+    /// Through whose session this deployment's question is open.
+    pub(crate) fn reach_of(&self, deployment: DeploymentKey) -> Option<Reach> {
+        lock(&self.inner).open.get(&deployment).map(|(reach, _)| *reach)
+    }
+
+    /// Notes where questions are open since a batch, and who has to wait; takes as many of those as may be asked now.
     pub(crate) fn note(
         &self,
-        changed: &[(Reach, DeploymentKey, bool)],
+        questions: &[(DeploymentKey, Option<Reach>)],
         waiting: &[(Reach, DeviceKey)],
-        most: usize,
+        now: Duration,
     ) -> Vec<DeviceKey> {
-        if changed.is_empty() && waiting.is_empty() {
+        if questions.is_empty() && waiting.is_empty() {
             return Vec::new();
         }
-        let mut sessions = lock(&self.by_session);
+        let mut asked = lock(&self.inner);
         for (reach, device) in waiting {
-            sessions.entry(*reach).or_default().waiting.add(*device);
+            asked.by_session.entry(*reach).or_default().waiting.add(*device);
         }
         let mut touched = BTreeSet::new();
-        for (reach, deployment, is_open) in changed {
-            let through = sessions.entry(*reach).or_default();
-            if *is_open {
-                through.open.insert(*deployment);
-            } else {
-                through.open.remove(deployment);
-                touched.insert(*reach);
+        for (deployment, reach) in questions {
+            touched.extend(asked.close(*deployment));
+            if let Some(reach) = reach {
+                asked.open.insert(*deployment, (*reach, now));
+                asked.by_session.entry(*reach).or_default().open += 1;
             }
         }
+        asked.next_of(touched)
+    }
+
+    /// These deployments have ended, in whatever way: nobody waits for their answers. Takes who may be asked instead.
+    pub(crate) fn ended(&self, deployments: impl Iterator<Item = DeploymentKey>) -> Vec<DeviceKey> {
+        let mut asked = lock(&self.inner);
+        if asked.open.is_empty() {
+            return Vec::new();
+        }
+        let touched = deployments.filter_map(|deployment| asked.close(deployment)).collect();
+        asked.next_of(touched)
+    }
+
+    /// Drops what belongs to sessions that are gone, and questions so old that their end must have been missed;
+    /// takes who may be asked now, in case those that were looked at last had nothing to be asked.
+    pub(crate) fn tidy(&self, connected: &Sessions, now: Duration) -> Vec<DeviceKey> {
+        let mut asked = lock(&self.inner);
+        let old: Vec<DeploymentKey> = asked
+            .open
+            .iter()
+            .filter(|(_, (reach, since))| {
+                now.saturating_sub(*since) > QUESTION_LIFE
+                    || connected.current(reach.via, reach.epoch).is_none()
+            })
+            .map(|(deployment, _)| *deployment)
+            .collect();
+        for deployment in old {
+            asked.close(deployment);
+        }
+        asked.by_session.retain(|reach, _| connected.current(reach.via, reach.epoch).is_some());
+        let sessions = asked.by_session.keys().copied().collect();
+        asked.next_of(sessions)
+    }
+}
+
+impl Asked {
+    fn close(&mut self, deployment: DeploymentKey) -> Option<Reach> {
+        let (reach, _) = self.open.remove(&deployment)?;
+        if let Some(through) = self.by_session.get_mut(&reach) {
+            through.open = through.open.saturating_sub(1);
+        }
+        Some(reach)
+    }
+
+    /// Those who may be asked now through these sessions, from the front of their queues.
+    fn next_of(&mut self, sessions: BTreeSet<Reach>) -> Vec<DeviceKey> {
         let mut next = Vec::new();
-        for reach in touched {
-            if let Some(through) = sessions.get_mut(&reach) {
-                let room = most.saturating_sub(through.open.len());
-                next.extend(through.waiting.take(room));
-                if through.open.is_empty() && through.waiting.is_empty() {
-                    sessions.remove(&reach);
+        for reach in sessions {
+            if let Some(through) = self.by_session.get_mut(&reach) {
+                next.extend(through.waiting.take(CHILDREN_ASKED_MAX.saturating_sub(through.open)));
+                if through.open == 0 && through.waiting.is_empty() {
+                    self.by_session.remove(&reach);
                 }
             }
         }
         next
-    }
-
-    /// These deployments have ended, in whatever way: nobody waits for their answers.
-    pub(crate) fn ended(&self, deployments: impl Iterator<Item = DeploymentKey>) {
-        let mut sessions = lock(&self.by_session);
-        if sessions.is_empty() {
-            return;
-        }
-        for deployment in deployments {
-            sessions.values_mut().for_each(|through| {
-                through.open.remove(&deployment);
-            });
-        }
-    }
-
-    /// Drops what belongs to sessions that are gone; takes who may be asked now, in case those that were looked at
-    /// last had nothing to be asked.
-    pub(crate) fn tidy(&self, connected: &Sessions, most: usize) -> Vec<DeviceKey> {
-        let mut sessions = lock(&self.by_session);
-        sessions.retain(|reach, _| connected.current(reach.via, reach.epoch).is_some());
-        let room = |through: &Through| most.saturating_sub(through.open.len());
-        sessions.values_mut().flat_map(|through| through.waiting.take(room(through))).collect()
     }
 }
 

@@ -279,3 +279,17 @@ async fn an_engine_that_lost_a_part_says_so_and_lets_its_devices_go() {
     let health = platform.engine.health();
     assert!(!health.ready && health.reasons.iter().any(|reason| reason.contains(part)), "{health:?}");
 }
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_deadlines_that_cannot_be_stored() {
+    let (platform, id, package) = Platform::with_a_device().await;
+    let mut device = platform.connect(&id).await;
+    let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
+    device.hears_question().await;
+    platform.until(&campaign, &id, "asked").await;
+    platform.faults.as_ref().unwrap().fail_until_healed();
+    platform.clock.pass(Duration::from_secs(240));
+    platform.until_not_ready().await;
+    let stopped = tokio::time::timeout(Duration::from_secs(20), platform.engine.stop()).await;
+    assert!(stopped.is_ok(), "it never stopped");
+}

@@ -416,6 +416,46 @@ async fn a_gateway_is_asked_about_fifty_children_at_once_and_about_the_next_when
 }
 
 #[tokio::test]
+async fn a_gateway_that_reconnects_is_still_asked_about_fifty_children_at_once() {
+    let platform = Platform::in_memory().await;
+    platform.product().await;
+    let gateway = platform.register("gw").await;
+    let mut children = Vec::new();
+    for number in 0..120 {
+        children.push(platform.register_child(&format!("child{number}"), &gateway).await);
+    }
+    let package = platform.package("v2", &[]).await;
+    let campaign = platform.campaign(&package, &children.iter().collect::<Vec<_>>(), Policy::default()).await;
+    platform.until_campaign(&campaign, "running").await;
+    for session in 0..3 {
+        let mut link = platform.connect(&gateway).await;
+        for _ in 0..50 {
+            link.hears_about().await;
+        }
+        let quiet = link.heard_nothing_for(Duration::from_millis(100)).await;
+        assert!(quiet, "a fifty-first question in session {session}");
+        assert_eq!(platform.counts(&campaign).await.of(Label::Asked), 50);
+    }
+}
+
+#[tokio::test]
+async fn late_truth_is_not_lost_to_a_campaign_that_found_nothing_to_do() {
+    let (platform, id, package) = Platform::with_a_device().await;
+    let old = platform.package("v1", &[]).await;
+    let told = platform.campaign(&package, &[&id], Policy::default()).await;
+    let mut device = platform.connect(&id).await;
+    device.is_told("v1").await;
+    device.report_progress(10, 0, "v1").await;
+    platform.until(&told, &id, "failed").await;
+    let idle = platform.campaign(&old, &[&id], Policy::default()).await;
+    device.hears_question().await;
+    device.report_version("v1").await;
+    platform.until(&idle, &id, "already_installed").await;
+    device.report_version("v2").await;
+    assert!(platform.deployment(&told, &id).await.late_success);
+}
+
+#[tokio::test]
 async fn a_deleted_device_leaves_its_campaign_as_removed() {
     let (platform, id, package) = Platform::with_a_device().await;
     let mut device = platform.connect(&id).await;

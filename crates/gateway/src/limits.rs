@@ -12,6 +12,12 @@ use otaru_proto::limits::{TOPIC_BYTES_MAX, UPLINK_BYTES_MAX};
 use crate::keepalive::KeepAliveRule;
 use crate::rate::UplinkRate;
 
+/// Characters that are recorded of a topic of another device.
+///
+/// Enough to name the device, whose id has at most 128 characters; a topic may have 65 535 bytes, and each such
+/// publication may leave a line in the audit log.
+pub(crate) const FOREIGN_TOPIC_CHARS_MAX: usize = 200;
+
 /// What devices may do, and for how long.
 #[derive(Clone, Debug)]
 pub struct GatewayLimits {

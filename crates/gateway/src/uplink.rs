@@ -10,7 +10,7 @@ use bytes::Bytes;
 use otaru_engine::UplinkReading;
 use otaru_proto::{DeviceId, SystemTopic, Topic, classify, decode_uplink};
 
-const FOREIGN_TOPIC_CHARS_MAX: usize = 200;
+use crate::limits::FOREIGN_TOPIC_CHARS_MAX;
 
 /// What a topic is for, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub(crate) fn kind_of(topic: &str, own: &DeviceId) -> Kind {
     }
 }
 
-/// What is recorded of somebody else's topic: enough to name the device, whose id has at most 128 characters.
+/// What is recorded of somebody else's topic.
 fn clip(topic: &str) -> String {
     topic.chars().take(FOREIGN_TOPIC_CHARS_MAX).collect()
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use otaru_core::campaign::CampaignState;
-use otaru_core::deployment::Label;
+use otaru_core::deployment::{Label, OutcomeKind};
 use otaru_core::{ServiceTime, WallTime};
 
 use crate::error::StoreError;
@@ -185,7 +185,9 @@ fn fold_deployments(
             *writes.counters.entry((before.campaign, before.label)).or_default() -= 1;
             *writes.counters.entry((before.campaign, label)).or_default() += 1;
             // Late truth belongs to the one whose notice the device may still be carrying out.
-            if label.is_finished() && row.deployment.package.is_some() {
+            let was_told =
+                row.deployment.package.is_some() && label != Label::Finished(OutcomeKind::AlreadyInstalled);
+            if label.is_finished() && was_told {
                 writes.devices.entry(row.device).or_default().last_finished = Some(key);
             }
         }
