@@ -7,7 +7,7 @@ use std::time::Duration;
 use otaru_core::campaign::{OnConflict, Policy, Retry, Slots};
 use otaru_core::deployment::Label;
 use otaru_engine::{Delivery, DeviceChange, Refusal};
-use otaru_proto::Access;
+use otaru_proto::{Access, DeviceId};
 use support::{Platform, WoundClock, progress_report, settings};
 
 #[tokio::test]
@@ -94,17 +94,8 @@ async fn messages_of_a_session_are_acknowledged_in_their_order() {
 
 #[tokio::test]
 async fn only_as_many_devices_as_allowed_are_at_work_and_the_next_takes_the_freed_slot() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let package = platform.package("v2", &[]).await;
-    let mut ids = Vec::new();
-    for number in 0..5 {
-        ids.push(platform.register(&format!("sn{number}")).await);
-    }
-    let mut devices = Vec::new();
-    for id in &ids {
-        devices.push(platform.connect(id).await);
-    }
+    let (platform, mut devices, package) = Platform::with_devices(5).await;
+    let ids: Vec<DeviceId> = devices.iter().map(|device| device.id.clone()).collect();
     let policy = Policy { slots: Slots { concurrency: Some(2) }, ..Policy::default() };
     let campaign = platform.campaign(&package, &ids.iter().collect::<Vec<_>>(), policy).await;
     platform.until_campaign(&campaign, "running").await;
@@ -131,17 +122,10 @@ async fn only_as_many_devices_as_allowed_are_at_work_and_the_next_takes_the_free
 
 #[tokio::test]
 async fn a_slot_goes_to_the_next_device_when_the_one_in_front_is_gone() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let package = platform.package("v2", &[]).await;
-    let mut ids = Vec::new();
-    for number in 0..4 {
-        ids.push(platform.register(&format!("sn{number}")).await);
-    }
-    let mut devices = Vec::new();
-    for id in &ids {
-        devices.push(platform.connect(id).await);
-        devices.last_mut().unwrap().report_version("v1").await; // connected, one after the other
+    let (platform, mut devices, package) = Platform::with_devices(4).await;
+    let ids: Vec<DeviceId> = devices.iter().map(|device| device.id.clone()).collect();
+    for device in &mut devices {
+        device.report_version("v1").await; // connected, one after the other
     }
     let policy = Policy { slots: Slots { concurrency: Some(1) }, ..Policy::default() };
     let campaign = platform.campaign(&package, &ids.iter().collect::<Vec<_>>(), policy).await;
@@ -338,17 +322,8 @@ async fn a_campaign_that_is_started_while_it_is_prepared_runs() {
 
 #[tokio::test]
 async fn nobody_is_told_once_the_cancel_is_answered() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let package = platform.package("v2", &[]).await;
-    let mut ids = Vec::new();
-    for number in 0..20 {
-        ids.push(platform.register(&format!("sn{number}")).await);
-    }
-    let mut devices = Vec::new();
-    for id in &ids {
-        devices.push(platform.connect(id).await);
-    }
+    let (platform, mut devices, package) = Platform::with_devices(20).await;
+    let ids: Vec<DeviceId> = devices.iter().map(|device| device.id.clone()).collect();
     let campaign = platform.campaign(&package, &ids.iter().collect::<Vec<_>>(), Policy::default()).await;
     for device in &mut devices {
         device.hears_question().await;
@@ -382,14 +357,7 @@ async fn late_truth_belongs_to_the_one_that_was_told() {
 
 #[tokio::test]
 async fn a_gateway_is_asked_about_fifty_children_at_once_and_about_the_next_when_one_answers() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let gateway = platform.register("gw").await;
-    let mut children = Vec::new();
-    for number in 0..120 {
-        children.push(platform.register_child(&format!("child{number}"), &gateway).await);
-    }
-    let package = platform.package("v2", &[]).await;
+    let (platform, gateway, children, package) = Platform::with_a_gateway(120).await;
     let mut link = platform.connect(&gateway).await;
     link.report_version("v1").await;
     let campaign = platform.campaign(&package, &children.iter().collect::<Vec<_>>(), Policy::default()).await;
@@ -417,14 +385,7 @@ async fn a_gateway_is_asked_about_fifty_children_at_once_and_about_the_next_when
 
 #[tokio::test]
 async fn a_gateway_that_reconnects_is_still_asked_about_fifty_children_at_once() {
-    let platform = Platform::in_memory().await;
-    platform.product().await;
-    let gateway = platform.register("gw").await;
-    let mut children = Vec::new();
-    for number in 0..120 {
-        children.push(platform.register_child(&format!("child{number}"), &gateway).await);
-    }
-    let package = platform.package("v2", &[]).await;
+    let (platform, gateway, children, package) = Platform::with_a_gateway(120).await;
     let campaign = platform.campaign(&package, &children.iter().collect::<Vec<_>>(), Policy::default()).await;
     platform.until_campaign(&campaign, "running").await;
     for session in 0..3 {

@@ -91,6 +91,32 @@ impl Platform {
         (platform, id, package)
     }
 
+    /// A package that brings devices to `v2`, and so many connected ones, `p_sn0` first.
+    pub async fn with_devices(count: usize) -> (Platform, Vec<Device>, String) {
+        let platform = Platform::in_memory().await;
+        platform.product().await;
+        let package = platform.package("v2", &[]).await;
+        let mut devices = Vec::new();
+        for number in 0..count {
+            let id = platform.register(&format!("sn{number}")).await;
+            devices.push(platform.connect(&id).await);
+        }
+        (platform, devices, package)
+    }
+
+    /// A package that brings devices to `v2`, a gateway that is not connected yet, and its children.
+    pub async fn with_a_gateway(count: usize) -> (Platform, DeviceId, Vec<DeviceId>, String) {
+        let platform = Platform::in_memory().await;
+        platform.product().await;
+        let package = platform.package("v2", &[]).await;
+        let gateway = platform.register("gw").await;
+        let mut children = Vec::new();
+        for number in 0..count {
+            children.push(platform.register_child(&format!("child{number}"), &gateway).await);
+        }
+        (platform, gateway, children, package)
+    }
+
     pub async fn on_disk(dir: &Path, settings: Settings, clock: Arc<WoundClock>) -> Platform {
         let store = Store::open_sqlite(dir, SqliteOptions::default()).await.unwrap();
         Platform::on(store, None, settings, clock).await
