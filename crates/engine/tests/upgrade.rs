@@ -416,6 +416,37 @@ async fn late_truth_is_not_lost_to_a_campaign_that_found_nothing_to_do() {
     assert!(platform.deployment(&told, &id).await.late_success);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_that_is_paused_while_it_is_prepared_is_made_whole_and_resumes_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let package = platform.package("v2", &[]).await;
+    for number in 0..2_500 {
+        platform.register(&format!("sn{number}")).await; // three chunks
+    }
+    for round in 0..8 {
+        let request = otaru_engine::CampaignRequest {
+            name: format!("round {round}"),
+            package_ids: vec![package.clone()],
+            devices: otaru_engine::DeviceSelection::Product("p".into()),
+            policy: Policy::default(),
+            start: true,
+        };
+        let campaign = platform.engine.create_campaign(&platform.by, request).await.unwrap().campaign_id;
+        tokio::time::sleep(Duration::from_millis(4 * round)).await; // meets the preparation at different points
+        platform.engine.pause_campaign(&platform.by, &campaign).await.unwrap();
+        assert_eq!(platform.state(&campaign).await, "paused");
+        platform.engine.resume_campaign(&platform.by, &campaign).await.unwrap();
+        platform.engine.resume_campaign(&platform.by, &campaign).await.unwrap();
+        platform.until_campaign(&campaign, "running").await;
+        let counts = platform.counts(&campaign).await;
+        assert_eq!((counts.total(), counts.of(Label::Released)), (2_500, 2_500));
+        platform.engine.cancel_campaign(&platform.by, &campaign).await.unwrap();
+    }
+    platform.engine.stop().await;
+}
+
 #[tokio::test]
 async fn a_deleted_device_leaves_its_campaign_as_removed() {
     let (platform, id, package) = Platform::with_a_device().await;

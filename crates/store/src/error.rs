@@ -84,6 +84,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is wrong, to be put into another `Unavailable`, which says the rest.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            StoreError::Unavailable(why) => why.clone(),
+            StoreError::Exists { .. }
+            | StoreError::Missing { .. }
+            | StoreError::InUse { .. }
+            | StoreError::ChildAsGateway { .. }
+            | StoreError::Constraint(_)
+            | StoreError::DecisionPanicked(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::Locked { .. }
+            | StoreError::TooNew { .. } => self.to_string(),
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn fault(&self) -> Fault {
@@ -99,5 +115,17 @@ impl StoreError {
                 Fault::Bug
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_is_passed_on_is_not_said_twice() {
+        let first = StoreError::Unavailable("the disk is full".into());
+        let passed_on = StoreError::Unavailable(first.reason());
+        assert_eq!(passed_on.to_string(), "the store is not available: the disk is full");
     }
 }

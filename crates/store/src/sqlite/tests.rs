@@ -236,14 +236,14 @@ async fn the_log_is_started_over_and_stays_bounded() {
     let devices = register(&store, &actor, 1).await;
     let log = dir.path().join("otaru.db-wal");
     let mut largest = 0;
-    for _ in 0..400 {
+    for _ in 0..2_000 {
         let reports = vec![NewReport { payload: vec![0; 20_000].into(), ..report(devices[0]) }];
         let changes = Changes { reports, ..Changes::default() };
         store.transact(NOW, Wanted::default(), |_| (changes, ())).await.unwrap();
         largest = largest.max(std::fs::metadata(&log).unwrap().len());
     }
-    // A slow disk may hold up the thread for a few tries; without a bound it would be 8 MB and more.
-    assert!(largest < 5 * limit, "8 MB were written, and the log was {largest} bytes long");
+    // Between two tries the log grows on, and a slow disk may hold up a try; it does not grow with what is written.
+    assert!(largest < 5 * limit, "40 MB were written, and the log was {largest} bytes long");
 }
 
 #[tokio::test]

@@ -245,7 +245,7 @@ impl Writing {
                     tracing::info!("the store is open again");
                     self.open = Some(open);
                 }
-                Err(error) => return refuse_all(group, &error.to_string()),
+                Err(error) => return refuse_all(group, &error.reason()),
             }
         }
         let Some(open) = &mut self.open else { return };
@@ -281,7 +281,7 @@ impl Open {
     ) -> Result<(), GroupFailed> {
         let mut rows_so_far = false;
         if let Err(error) = self.say("BEGIN IMMEDIATE") {
-            return Err((error.to_string(), group));
+            return Err((error.reason(), group));
         }
         while let Some(mut job) = group.pop_front() {
             let step = self.run_one(job.as_mut(), rows_so_far);
@@ -291,13 +291,13 @@ impl Open {
                 Err(why) => return Err((why, group)),
             }
         }
-        self.say("COMMIT").map_err(|error| (error.to_string(), group))
+        self.say("COMMIT").map_err(|error| (error.reason(), group))
     }
 
     /// Runs one job; whether its rows stay. An error is one of the whole transaction.
     fn run_one(&mut self, job: &mut dyn Job, others_before: bool) -> Result<bool, String> {
         if others_before {
-            self.say("SAVEPOINT job").map_err(|error| error.to_string())?;
+            self.say("SAVEPOINT job").map_err(|error| error.reason())?;
         }
         let mut tx = Tx { conn: &self.conn, cache: &mut self.cache, places: &mut self.places };
         let undo = match job.run(&mut tx) {
@@ -314,7 +314,7 @@ impl Open {
             }
         };
         for statement in undo.split(';') {
-            self.say(statement.trim()).map_err(|error| error.to_string())?;
+            self.say(statement.trim()).map_err(|error| error.reason())?;
         }
         Ok(others_before && undo == "RELEASE job")
     }
