@@ -51,6 +51,12 @@ pub(crate) fn read_object<'de, T: Deserialize<'de>>(
     serde_json::from_str(text).map_err(not_json)
 }
 
+/// Reads `bytes` as one JSON value of bounded depth, whatever it is. `None` if it is none.
+pub(crate) fn tree(bytes: &[u8]) -> Option<serde_json::Value> {
+    let text = core::str::from_utf8(bytes).ok().filter(|text| !is_too_deep(text))?;
+    serde_json::from_str(text).ok()
+}
+
 fn not_json(error: serde_json::Error) -> Unreadable {
     let message = error.to_string();
     // The parser ends its messages with the position, which we name apart.

@@ -31,6 +31,8 @@ mod json;
 pub mod limits;
 mod package_kind;
 mod percent;
+mod properties;
+mod services;
 mod text;
 mod topic;
 mod uplink;
@@ -48,8 +50,14 @@ pub use event_time::{EventTime, format_event_time, parse_event_time};
 pub use limits::*;
 pub use package_kind::PackageKind;
 pub use percent::{Percent, PercentOutOfRange};
+pub use properties::{PropertiesError, ServiceProperties, decode_gateway_properties, decode_properties};
+pub use services::{
+    Answer, ChildInfo, ChildRequest, ChildState, ChildStatus, FailedChild, FailedName, LogLine, NewChild,
+    ServiceContent, ShadowService, encode_answer, encode_shadow,
+};
 pub use topic::{
     FilterVerdict, SystemTopic, Topic, classify, classify_filter, events_down, events_up, filter_matches,
+    shadow_response,
 };
 pub use uplink::{
     EventBody, FieldProblem, ProgressReport, Subject, Tolerance, Uplink, UplinkError, UplinkEvent,

@@ -99,3 +99,43 @@ pub const SIGN_CHARS: usize = 64;
 
 /// Longest MQTT topic or filter, in bytes: its length is a 16-bit number.
 pub const TOPIC_BYTES_MAX: usize = 65_535;
+
+/// Most children in one request of a gateway to register or delete them; published.
+pub const CHILDREN_PER_REQUEST_MAX: usize = 50;
+
+/// Most children in one status report of a gateway; published.
+pub const CHILD_STATUSES_MAX: usize = 100;
+
+/// Most children in one message that tells a gateway who its children are.
+///
+/// As many as a gateway may register at once, so that whoever can read the answer to that can read this. A child takes
+/// some 600 bytes with the longest ids and a usual name, which keeps the message below 32 KiB.
+pub const CHILDREN_PER_MESSAGE_MAX: usize = 50;
+
+/// Most children in one batch of properties on MQTT; published.
+pub const CHILDREN_PER_BATCH_MAX: usize = 100;
+
+/// Most children in one batch of properties over HTTP; published.
+pub const CHILDREN_PER_HTTP_BATCH_MAX: usize = 50;
+
+/// Largest report of properties, in bytes; published as 64 KB.
+pub const PROPERTIES_BYTES_MAX: usize = 64 * 1024;
+
+/// Most services in one report of properties. The application side allows 500 services a product; a device that
+/// reports them all at once has 130 bytes for each.
+pub const PROPERTY_SERVICES_MAX: usize = 500;
+
+/// Longest line of a device's log that is kept, in characters.
+///
+/// Published as up to 1 MB. Four kilobytes hold a long stack trace, and a full ring of such lines stays below half a
+/// megabyte a device.
+pub const LOG_CONTENT_CHARS_MAX: usize = 4096;
+
+/// Longest SDK version that is kept, in characters. The longest seen has 13.
+pub const SDK_VERSION_CHARS_MAX: usize = 64;
+
+/// Longest name of a device that is read from a gateway, in characters; published on the application side.
+pub const PERSONAL_NAME_CHARS_MAX: usize = 256;
+
+/// Longest file name of a file request that is repeated in its answer, in characters.
+pub const FILE_NAME_CHARS_MAX: usize = 256;

@@ -16,6 +16,13 @@ pub fn events_up(device: &DeviceId) -> String {
     system_topic(device, "events/up")
 }
 
+/// Where the answer to the `shadow/get` with this `request_id` goes.
+pub fn shadow_response(device: &DeviceId, request_id: &str) -> String {
+    let mut topic = system_topic(device, "shadow/get/response/request_id=");
+    topic.push_str(request_id);
+    topic
+}
+
 /// Where a device is told events: `$oc/devices/{device_id}/sys/events/down`.
 ///
 /// Most SDKs never subscribe to it and expect it to be delivered all the same.

@@ -298,7 +298,7 @@ fn look_at(read: Result<Uplink, UplinkError>) {
                 assert!(report.description.as_ref().is_none_or(|text| chars(text) <= DESCRIPTION_CHARS_MAX));
                 assert!(!(report.progress.is_some() && report.progress_unusable));
             }
-            EventBody::OtherService { service_id, event_type } => {
+            EventBody::OtherService { service_id, event_type, .. } => {
                 assert!(chars(service_id) <= NAME_CHARS_MAX && chars(event_type) <= NAME_CHARS_MAX);
             }
             EventBody::UnknownOta { event_type } => assert!(chars(event_type) <= NAME_CHARS_MAX),

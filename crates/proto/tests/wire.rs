@@ -8,9 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use otaru_proto::{
-    Access, ClientId, DeviceId, Downlink, EventBody, EventTime, FilterVerdict, Notice, PackageKind, Subject,
-    SystemTopic, TaskInfo, Topic, UplinkEvent, VersionReport, classify, classify_filter, decode_downlink,
-    decode_uplink, device_password, encode_downlink, format_event_time, parse_event_time, password_matches,
+    Access, ClientId, DeviceId, Downlink, EventBody, EventTime, FilterVerdict, Notice, PackageKind,
+    ServiceContent, Subject, SystemTopic, TaskInfo, Topic, UplinkEvent, VersionReport, classify,
+    classify_filter, decode_downlink, decode_uplink, device_password, encode_downlink, format_event_time,
+    parse_event_time, password_matches,
 };
 
 #[test]
@@ -198,7 +199,10 @@ fn event(event: &UplinkEvent) -> String {
             let code = report.code.to_wire();
             format!("progress code={code} progress={progress} version={version} description={description}")
         }
-        EventBody::OtherService { service_id, event_type } => format!("other {service_id} {event_type}"),
+        EventBody::OtherService { service_id, event_type, content } => {
+            let content = content.as_deref().map(|content| format!(" says {}", content_line(content)));
+            format!("other {service_id} {event_type}{}", content.unwrap_or_default())
+        }
         EventBody::UnknownOta { event_type } => format!("unknown {event_type}"),
         EventBody::Nameless => String::from("nameless"),
         EventBody::Rejected { event_type, problem } => format!("rejected {event_type}: {problem}"),
@@ -209,6 +213,36 @@ fn event(event: &UplinkEvent) -> String {
         EventTime::Absent => String::from("-"),
     };
     format!("{body} time={time} id={}", quoted(event.event_id.as_deref()))
+}
+
+/// What an event of another service says, in one line.
+fn content_line(content: &ServiceContent) -> String {
+    match content {
+        ServiceContent::TimeSync { device_send_time } => format!("time {device_send_time}"),
+        ServiceContent::SyncChildren { version } => format!("sync {version}"),
+        ServiceContent::ChildStatuses(statuses) => {
+            let each = statuses.iter().map(|status| match &status.online {
+                Ok(true) => format!("{}=online", status.device_id),
+                Ok(false) => format!("{}=offline", status.device_id),
+                Err(other) => format!("{}={other:?}", status.device_id),
+            });
+            each.collect::<Vec<_>>().join(" ")
+        }
+        ServiceContent::AddChildren(children) => {
+            let each = children
+                .iter()
+                .map(|child| format!("add {} name={}", child.id(), quoted(child.name.as_deref())));
+            each.collect::<Vec<_>>().join(" ")
+        }
+        ServiceContent::DeleteChildren(ids) => format!("delete {}", ids.join(" ")),
+        ServiceContent::Log(line) => {
+            let (timestamp, kind) = (quoted(line.timestamp.as_deref()), quoted(line.kind.as_deref()));
+            format!("log {timestamp} {kind} {:?}", line.content)
+        }
+        ServiceContent::SdkInfo { sdk_version } => format!("sdk {}", quoted(sdk_version.as_deref())),
+        ServiceContent::FileUrl { upload, file_name } => format!("url upload={upload} {file_name:?}"),
+        ServiceContent::Unusable { request, problem } => format!("unusable {request:?}: {problem}"),
+    }
 }
 
 fn quoted(text: Option<&str>) -> String {

@@ -24,6 +24,7 @@ use crate::limits::{
     NAME_CHARS_MAX, SUBJECT_CHARS_MAX, UPLINK_BYTES_MAX, VERSION_CHARS_MAX,
 };
 use crate::percent::Percent;
+use crate::services::read_contents;
 use crate::text::bounded;
 use crate::version::Version;
 
@@ -37,7 +38,7 @@ pub fn decode_uplink(bytes: &[u8]) -> Result<Uplink, UplinkError> {
     let envelope: Envelope<'_, ReportParas<'_>> = json::read_object(bytes, UPLINK_BYTES_MAX)?;
     let mut seen = Seen(Vec::new());
     let subject = read_subject(&envelope.subject, &mut seen);
-    let events = match envelope.services {
+    let mut events = match envelope.services {
         Services::Absent => Vec::new(),
         Services::Null => {
             seen.saw(Tolerance::NullMember);
@@ -53,6 +54,7 @@ pub fn decode_uplink(bytes: &[u8]) -> Result<Uplink, UplinkError> {
         Services::TooMany => return Err(UplinkError::TooManyServices),
         Services::Wrong(found) => return Err(UplinkError::Services { found }),
     };
+    read_contents(bytes, &mut events);
     Ok(Uplink { subject, events, tolerances: seen.0 })
 }
 
@@ -146,6 +148,7 @@ fn read_event(service: Service<'_, ReportParas<'_>>, seen: &mut Seen) -> UplinkE
         (Some(service_id), Some(event_type)) => EventBody::OtherService {
             service_id: bounded(service_id, NAME_CHARS_MAX),
             event_type: bounded(event_type, NAME_CHARS_MAX),
+            content: None,
         },
         (None, _) | (_, None) => EventBody::Nameless,
     };

@@ -6,8 +6,9 @@
 //! - One unusable event does not spoil the others of its message.
 //! - Every text is bounded, and every departure from the published form is named once.
 //!
-//! Not here: payloads of other topics, and the content of events of other services than `$ota`.
+//! Not here: payloads of other topics, and the content of events of other services than `$ota` (`services`).
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,6 +18,7 @@ use crate::device_id::DeviceId;
 use crate::event_time::EventTime;
 use crate::limits::{DEPTH_MAX, SERVICES_MAX, UPLINK_BYTES_MAX};
 use crate::percent::Percent;
+use crate::services::ServiceContent;
 use crate::version::Version;
 
 mod decode;
@@ -77,6 +79,8 @@ pub enum EventBody {
         service_id: String,
         /// For example `sdk_info_report`.
         event_type: String,
+        /// What it says, if a platform reacts to it.
+        content: Option<Box<ServiceContent>>,
     },
     /// `$ota` with an event type that no published page has.
     UnknownOta {
