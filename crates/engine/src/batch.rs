@@ -5,6 +5,8 @@
 //! - What a batch says to a device is still true at the end of the batch; what is not is not said.
 //! - Nothing here writes, sends or waits: everything is in the answer.
 
+mod services;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,7 +27,9 @@ use crate::inbox::{Input, UplinkReading};
 use crate::limits::{CHILDREN_ASKED_MAX, DUE_PER_BATCH, REJECTED_PAYLOAD_BYTES_MAX};
 use crate::queues::Questions;
 use crate::reading::{Reading, is_kept};
-use crate::sessions::{Reach, SessionInner, Sessions};
+use crate::sessions::{Reach, SessionInner, SessionRef, Sessions};
+
+pub(crate) use services::Answered;
 
 /// What is known around a batch.
 pub(crate) struct Around<'a> {
@@ -53,6 +57,8 @@ pub(crate) struct Answer {
     pub(crate) gateways: Vec<(DeviceKey, Epoch)>,
     /// Whether a deployment of the device is at work, by the device whose session is concerned.
     pub(crate) at_work: Vec<(DeviceKey, bool)>,
+    /// What is answered to events of other services, in order.
+    pub(crate) answered: Vec<Answered>,
     /// Deployments that ended: their downloads are history.
     pub(crate) finished: Vec<(DeploymentKey, OutcomeKind)>,
     /// Messages by what became of them.
@@ -65,6 +71,8 @@ pub(crate) struct Tally {
     pub(crate) kept: u64,
     pub(crate) rejected: u64,
     pub(crate) not_ours: u64,
+    /// About other services than upgrades, and of use.
+    pub(crate) served: u64,
     pub(crate) ignored: u64,
 }
 
@@ -255,7 +263,7 @@ impl<'a> Desk<'a> {
     // --- What a device says ---------------------------------------------------------------------------------
 
     /// One message from a session, about its device or about a child of it.
-    fn hear(&mut self, session: &SessionInner, message: &Uplink, payload: &bytes::Bytes, at: WallTime) {
+    fn hear(&mut self, session: &SessionRef, message: &Uplink, payload: &bytes::Bytes, at: WallTime) {
         let (sender, sender_id) = (session.device, &session.device_id);
         let subject = match self.subject(sender, sender_id, message) {
             Ok(subject) => subject,
@@ -270,8 +278,10 @@ impl<'a> Desk<'a> {
                 return;
             }
         };
+        let served = self.serve(session, subject, message, at);
         if !is_kept(message) {
-            self.answer.tally.ignored += 1;
+            let tally = &mut self.answer.tally;
+            *(if served { &mut tally.served } else { &mut tally.ignored }) += 1;
             return;
         }
         let mut reading = Reading::of(message);

@@ -544,6 +544,9 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
             None => shared.inbox.push(Input::Said(line)), // its session is gone, and with it the line
         }
     }
+    for answered in &answer.answered {
+        answered.session.answer(answered.bytes(shared));
+    }
     for (device, at_work) in &answer.at_work {
         if let Some(session) = shared.sessions.get(*device) {
             session.set_at_work(*at_work);
@@ -561,6 +564,7 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
         ("kept", tally.kept),
         ("rejected", tally.rejected),
         ("not_ours", tally.not_ours),
+        ("served", tally.served),
         ("ignored", tally.ignored),
     ] {
         if count > 0 {

@@ -87,3 +87,6 @@ pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Durati
 /// How long deadlines rest after one that cannot be processed. Long enough that the search for it costs little,
 /// short against the shortest timer of the published platform.
 pub const DUE_REST: Duration = Duration::from_secs(10);
+
+/// Answers to one message. A device asks one thing at a time; a message could hold 256 questions.
+pub const ANSWERS_PER_MESSAGE_MAX: usize = 16;

@@ -33,6 +33,14 @@ pub enum Delivery {
         /// The message.
         payload: Bytes,
     },
+    /// Publish this to the device. It answers something that was asked in this session, so that nothing is kept for
+    /// another one: a device that did not hear it asks again.
+    Answer {
+        /// One of the device's downlink topics.
+        topic: Arc<str>,
+        /// The message.
+        payload: Bytes,
+    },
     /// A newer session of the device exists: close.
     TakenOver,
     /// Close.
@@ -170,6 +178,11 @@ impl SessionInner {
 
     pub(crate) fn say(&self, line: OutboxSeq, payload: Bytes) {
         self.deliver(Delivery::Say { line, topic: self.topic.clone(), payload });
+    }
+
+    /// Answers on the device's `events/down`.
+    pub(crate) fn answer(&self, payload: Bytes) {
+        self.deliver(Delivery::Answer { topic: self.topic.clone(), payload });
     }
 
     /// Whether another misdeed of this session is recorded; after a few, they are only counted.

@@ -68,7 +68,8 @@ struct InFlight {
 
 /// A downlink that waits.
 struct Line {
-    line: OutboxSeq,
+    /// Where it stands in the outbox; an answer stands nowhere.
+    line: Option<OutboxSeq>,
     topic: Arc<str>,
     payload: Bytes,
 }
@@ -282,7 +283,11 @@ impl<S: Stream> Conversation<S> {
             match delivery {
                 Delivery::Acknowledge(packet_id) => self.acknowledge(packet_id)?,
                 Delivery::Say { line, .. } if is_leaving => self.session.said(line),
-                Delivery::Say { line, topic, payload } => self.say(Line { line, topic, payload })?,
+                Delivery::Say { line, topic, payload } => {
+                    self.say(Line { line: Some(line), topic, payload })?;
+                }
+                Delivery::Answer { .. } if is_leaving => {}
+                Delivery::Answer { topic, payload } => self.say(Line { line: None, topic, payload })?,
                 Delivery::TakenOver => return Err(Closing::TakenOver),
                 Delivery::Close { reason } => return Err(Closing::Engine(reason)),
             }
@@ -340,13 +345,15 @@ impl<S: Stream> Conversation<S> {
         let said = self.wire.say(&line.topic, &line.payload, self.downlink_qos);
         match said {
             Ok(()) => {
-                self.unwritten.push(line.line);
+                self.unwritten.extend(line.line);
                 self.shared.meters.said.increment(1);
             }
             Err(Unsaid::TooLarge) => {
                 self.shared.meters.downlinks_too_large.increment(1);
                 // There will be no other chance, so the engine need not keep it.
-                self.session.said(line.line);
+                if let Some(line) = line.line {
+                    self.session.said(line);
+                }
                 tracing::warn!(
                     device_id = %self.session.device_id(),
                     payload_bytes = line.payload.len(),
@@ -386,7 +393,7 @@ impl<S: Stream> Conversation<S> {
         shared.meters.closed(closing);
         tracing::debug!(device_id = %session.device_id(), reason = closing.label(), "session closed");
         // What was not said is not said in another session either.
-        for line in unwritten.into_iter().chain(held.into_iter().map(|line| line.line)) {
+        for line in unwritten.into_iter().chain(held.into_iter().filter_map(|line| line.line)) {
             session.said(line);
         }
         // The engine need not wait until the connection is gone.

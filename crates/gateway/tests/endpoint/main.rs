@@ -12,4 +12,5 @@ mod limits;
 mod link;
 mod platform;
 mod secured;
+mod services;
 mod silence;

@@ -1,0 +1,140 @@
+//! Events of other services than `$ota`: the time, children, files.
+//!
+//! Always true:
+//! - What follows from a request is stored in the batch; the answer leaves after it. An answer itself is not stored: it is
+//!   for the session that asked, and a device that did not hear it asks again.
+//! - One message is answered so many times at most, however often it asks.
+
+use bytes::Bytes;
+use otaru_core::WallTime;
+use otaru_proto::{Answer, DeviceId, EventBody, ServiceContent, Uplink, UplinkEvent, encode_answer};
+use otaru_store::DeviceKey;
+
+use super::Desk;
+use crate::driver::Shared;
+use crate::limits::ANSWERS_PER_MESSAGE_MAX;
+use crate::sessions::SessionRef;
+
+/// Something to be said to the device that asked, once the batch is stored.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) session: SessionRef,
+    what: What,
+    /// The request's, which the answer to a gateway repeats.
+    event_id: Option<String>,
+    /// The answer has to have one, whether the request had or not.
+    needs_event_id: bool,
+}
+
+#[derive(Debug)]
+enum What {
+    Ready(Answer),
+    /// The time is told when it leaves.
+    Time {
+        device_send_time: i64,
+        received_at: WallTime,
+    },
+}
+
+impl Answered {
+    /// The message.
+    pub(crate) fn bytes(&self, shared: &Shared) -> Bytes {
+        let now = shared.clock.wall();
+        let made;
+        let event_id = match &self.event_id {
+            Some(event_id) => Some(event_id.as_str()),
+            None if self.needs_event_id => {
+                made = event_id_of(&shared.ids.make(now));
+                Some(made.as_str())
+            }
+            None => None,
+        };
+        let to: &DeviceId = &self.session.device_id;
+        Bytes::from(match &self.what {
+            What::Ready(answer) => encode_answer(to, answer, event_id, now.0),
+            What::Time { device_send_time, received_at } => {
+                let answer = Answer::Time {
+                    device_send_time: *device_send_time,
+                    server_recv_time: received_at.0,
+                    server_send_time: now.0,
+                };
+                encode_answer(to, &answer, event_id, now.0)
+            }
+        })
+    }
+}
+
+/// The published platform's ids of events have 36 characters, in the shape of a UUID.
+fn event_id_of(id: &str) -> String {
+    let id = format!("{id:0>32}");
+    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
+}
+
+impl Desk<'_> {
+    /// Does what the events of other services in a message ask for. Says whether there was something to do.
+    pub(super) fn serve(
+        &mut self,
+        session: &SessionRef,
+        subject: DeviceKey,
+        message: &Uplink,
+        at: WallTime,
+    ) -> bool {
+        let mut served = false;
+        let answered_before = self.answer.answered.len();
+        for event in &message.events {
+            let EventBody::OtherService { content: Some(content), .. } = &event.body else { continue };
+            if self.answer.answered.len() - answered_before >= ANSWERS_PER_MESSAGE_MAX {
+                break;
+            }
+            served = true;
+            self.serve_one(session, subject, event, content, at);
+        }
+        served
+    }
+
+    fn serve_one(
+        &mut self,
+        session: &SessionRef,
+        _subject: DeviceKey,
+        event: &UplinkEvent,
+        content: &ServiceContent,
+        at: WallTime,
+    ) {
+        match content {
+            ServiceContent::TimeSync { device_send_time } => {
+                let what = What::Time { device_send_time: *device_send_time, received_at: at };
+                self.answer_with(session, event, what, false);
+            }
+            ServiceContent::FileUrl { upload, file_name } => {
+                let answer = Answer::NoFiles { upload: *upload, file_name: file_name.clone() };
+                self.answer_with(session, event, What::Ready(answer), false);
+            }
+            ServiceContent::SyncChildren { .. }
+            | ServiceContent::ChildStatuses(_)
+            | ServiceContent::AddChildren(_)
+            | ServiceContent::DeleteChildren(_)
+            | ServiceContent::Log(_)
+            | ServiceContent::SdkInfo { .. }
+            | ServiceContent::Unusable { .. } => {}
+        }
+    }
+
+    fn answer_with(&mut self, session: &SessionRef, event: &UplinkEvent, what: What, needs_event_id: bool) {
+        self.answer.answered.push(Answered {
+            session: session.clone(),
+            what,
+            event_id: event.event_id.clone(),
+            needs_event_id,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_of_ours_has_the_published_shape() {
+        assert_eq!(event_id_of("01a0b1c2d3e4f5061728394a"), "00000000-01a0-b1c2-d3e4-f5061728394a");
+    }
+}
