@@ -1,5 +1,7 @@
 //! What is answered to other services than `$ota`, byte for byte, and what of them is refused by name.
 
+#![expect(clippy::unwrap_used, reason = "what a test relies on is said by its failing there")]
+
 use otaru_proto::{
     Answer, CHILD_STATUSES_MAX, CHILDREN_PER_REQUEST_MAX, ChildInfo, ChildRequest, ChildState, DeviceId,
     EventBody, FailedChild, FailedName, PROPERTIES_BYTES_MAX, ServiceContent, ServiceProperties,
