@@ -98,6 +98,7 @@ async fn fill(store: &Store, actor: &Actor, devices: usize) -> Result<CampaignKe
         packages: Vec::new(),
         policy: Policy::default(),
         targets: Targets::Product,
+        ext_info: None,
     };
     let campaign = store.create_campaign(actor, new, NOW).await?.key;
     let (start, mut slowest) = (clock(), Duration::ZERO);

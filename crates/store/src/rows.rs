@@ -116,6 +116,8 @@ pub struct DeviceRow {
     pub frozen: bool,
     /// When it was registered.
     pub created_at: WallTime,
+    /// For a child: its gateway's topology version when it came.
+    pub joined: Option<i64>,
 }
 
 /// What changes about a device while it lives. One narrow row per device.
@@ -135,6 +137,50 @@ pub struct DeviceState {
     pub connected_at: Option<WallTime>,
     /// Of its deployments that chose a package, the one that finished last: late truth belongs to it.
     pub last_finished: Option<DeploymentKey>,
+    /// For a child, what was last heard of it: it is there, or not. `None`: nothing yet, and it counts as there.
+    pub there: Option<bool>,
+}
+
+/// A device that a gateway asks to have registered as its child.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Registering {
+    /// The id it would get.
+    pub device_id: DeviceId,
+    /// The maker's own number.
+    pub node_id: String,
+    /// Which product, by public id.
+    pub product_id: String,
+}
+
+/// What stands in the way of registering a device, beside one with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Registrable {
+    /// Nothing.
+    Free,
+    /// There is no such product.
+    NoProduct,
+    /// Another device of the product has the node id.
+    NodeTaken,
+}
+
+/// A change of who is a gateway's child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopologyChange {
+    /// The gateway's topology version since.
+    pub version: i64,
+    /// It came, with what is known of it; otherwise it went.
+    pub came: bool,
+    /// Which child.
+    pub child: DeviceRecord,
+}
+
+/// What changed about a gateway's children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// The version now.
+    pub version: i64,
+    /// The first changes after the version that was asked for, in order.
+    pub changes: Vec<TopologyChange>,
 }
 
 /// A device with what changes about it.
@@ -358,6 +404,8 @@ pub struct CampaignRow {
     pub policy: Policy,
     /// Which devices.
     pub targets: Targets,
+    /// Passed on to devices with every word about the campaign: the text of a JSON object.
+    pub ext_info: Option<String>,
     /// When it was made.
     pub created_at: WallTime,
     /// When it was started.
@@ -385,6 +433,8 @@ pub struct NewCampaign {
     pub policy: Policy,
     /// Which devices.
     pub targets: Targets,
+    /// Passed on to devices with every word about the campaign: the text of a JSON object.
+    pub ext_info: Option<String>,
 }
 
 /// What one step of preparing a campaign did.

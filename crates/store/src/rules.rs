@@ -16,7 +16,7 @@ use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::{Label, OutcomeKind};
 use otaru_core::{ServiceTime, WallTime};
 
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use crate::rows::*;
 use crate::transact::{Changes, Loaded, NewReport};
 
@@ -221,6 +221,14 @@ fn fold_reports(
         seq = ReportSeq(seq.0 + 1);
     }
     Ok(())
+}
+
+/// What a decision could have known from what was loaded for it: trying again would not help.
+pub(crate) fn broken_promise(error: StoreError) -> StoreError {
+    match error.fault() {
+        Fault::Unavailable => error,
+        Fault::Caller | Fault::Bug => StoreError::Constraint(error.to_string()),
+    }
 }
 
 /// Runs the pure part of a batch; a panic in it is an error like another.

@@ -12,6 +12,7 @@ use otaru_proto::DeviceId;
 
 use crate::rows::{
     CampaignKey, CampaignRow, Counts, DeploymentKey, DeploymentRow, DeviceKey, DeviceRow, DeviceState,
+    NewDevice, Registering, Registrable,
 };
 
 /// What a batch is about. Everything asked for is loaded before the decision; what does not exist is absent.
@@ -21,6 +22,8 @@ pub struct Wanted {
     pub devices: Vec<DeviceKey>,
     /// These, by public id: the children that gateways spoke for.
     pub device_ids: Vec<DeviceId>,
+    /// And whether these could be registered.
+    pub registering: Vec<Registering>,
     /// And the devices whose deployments have a deadline at or before this time, at most so many deployments,
     /// earliest first.
     pub due: Option<(ServiceTime, u32)>,
@@ -37,6 +40,11 @@ pub struct Loaded {
     pub by_id: BTreeMap<DeviceId, DeviceKey>,
     /// The campaigns of every deployment in `devices`.
     pub campaigns: BTreeMap<CampaignKey, (Arc<CampaignRow>, Counts)>,
+    /// What stands in the way of each registration that was asked about, beside a device in `by_id`.
+    pub registrable: BTreeMap<Registering, Registrable>,
+    /// How many children of a gateway are in a campaign, for the children in `devices` and those of their campaigns
+    /// that count them.
+    pub siblings: BTreeMap<(CampaignKey, DeviceKey), u32>,
     /// The deployments that are due, as asked for by `Wanted::due`.
     pub due: Vec<DeploymentKey>,
     /// The deployments asked for by `Wanted::unfinished_of`, by key.
@@ -54,8 +62,8 @@ pub struct DeviceView {
     pub unfinished: Vec<DeploymentRow>,
     /// The one that finished last, if `state.last_finished` names one.
     pub last_finished: Option<DeploymentRow>,
-    /// It has registered children.
-    pub is_gateway: bool,
+    /// How many registered children it has.
+    pub children: u64,
 }
 
 /// Everything that follows from a batch. Written whole or not at all, in this order; among the deployments, those
@@ -80,6 +88,10 @@ pub struct Changes {
     pub quarantined: Vec<QuarantinedEvent>,
     /// Who did what: actor, action, subject.
     pub audit: Vec<(String, String, String)>,
+    /// Devices to be registered, each with who asked for it. They must be free, as `Loaded::registrable` says.
+    pub registered: Vec<(String, NewDevice)>,
+    /// Devices to be taken out, each with who asked for it; their deployments must be finished after this batch.
+    pub deleted: Vec<(String, DeviceId)>,
     /// Campaigns that have ended: each becomes `Finished`, unless it has ended already. Their counters are not
     /// looked at.
     pub ended: Vec<CampaignKey>,

@@ -231,7 +231,8 @@ impl Store {
     }
 
     /// Takes a device out: its id and node id are free again, its secret is wiped, what is to be said to it is
-    /// dropped. Its history stays, and its deployments keep showing the id it had.
+    /// dropped. Its history stays, and its deployments keep showing the id it had. Answers, for a child, with its
+    /// gateway's topology version since.
     ///
     /// *Retry*: answers `Missing`.
     ///
@@ -244,7 +245,7 @@ impl Store {
         actor: &Actor,
         device_id: &DeviceId,
         now: WallTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<i64>, StoreError> {
         let (actor, device_id) = (actor.clone(), device_id.clone());
         write!(self, Small, |t| t.delete_device(&actor, &device_id, now))
     }
@@ -270,6 +271,17 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<DeviceKey>, StoreError> {
         read!(self, |t| t.children_with_work(gateway, after, limit))
+    }
+
+    /// What changed about the children of `gateway` after a version of its topology, in order, at most `limit` changes.
+    /// A child that came and went is only gone. A version that never was counts as none.
+    pub async fn topology_after(
+        &self,
+        gateway: DeviceKey,
+        version: i64,
+        limit: u32,
+    ) -> Result<Topology, StoreError> {
+        read!(self, |t| t.topology_after(gateway, version, limit))
     }
 
     /// The last `limit` reports of a device, newest first; with `before`, those that came before that one.

@@ -62,6 +62,9 @@ pub enum HeldBack {
     Paused,
     /// The wave that has the device is not open.
     WaveNotOpen,
+    /// Gateways are to be told how many of their children the campaign has, which is known once all its deployments
+    /// are made.
+    CountingChildren,
     /// The device cannot be reached; it is waited for until `until`.
     Offline {
         /// When absence becomes an outcome.
@@ -144,6 +147,9 @@ fn not_now<D>(campaign: &CampaignFacts<'_>, candidate: &Candidate<'_, D>) -> Opt
     };
     match campaign.state {
         CampaignState::Running => {}
+        CampaignState::Preparing if campaign.started && campaign.policy.gateway_mode => {
+            return Some(HeldBack::CountingChildren);
+        }
         CampaignState::Preparing if campaign.started => {}
         CampaignState::Draft | CampaignState::Preparing | CampaignState::Scheduled => {
             return Some(HeldBack::NotStarted);

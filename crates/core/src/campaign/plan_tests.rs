@@ -47,6 +47,19 @@ fn a_campaign_that_was_started_need_not_be_prepared_to_the_last_device() {
 }
 
 #[test]
+fn a_campaign_in_gateway_mode_is_prepared_to_the_last_device_before_one_goes() {
+    let preparing = Campaign { state: CampaignState::Preparing, ..running() };
+    let policy = Policy { gateway_mode: true, ..preparing.policy.clone() };
+    let counting = Campaign { policy, ..preparing };
+    assert_eq!(verdict(&counting, &ready("a")), "held back: counting children");
+    assert_eq!(
+        verdict(&Campaign { started: false, ..counting.clone() }, &ready("a")),
+        "held back: not started"
+    );
+    assert_eq!(verdict(&Campaign { state: CampaignState::Running, ..counting }, &ready("a")), "start");
+}
+
+#[test]
 fn a_paused_campaign_lets_nobody_go() {
     let paused = Campaign { state: CampaignState::Paused, ..running() };
     assert_eq!(verdict(&paused, &ready("a")), "held back: paused");
@@ -343,6 +356,7 @@ fn reason(why: &HeldBack) -> String {
         HeldBack::NotStarted => "not started".into(),
         HeldBack::Paused => "paused".into(),
         HeldBack::WaveNotOpen => "wave not open".into(),
+        HeldBack::CountingChildren => "counting children".into(),
         HeldBack::Offline { until } => format!("offline until {}", until.0),
         HeldBack::Busy { with } => format!("busy with {with}"),
         HeldBack::TooManyAtOnce { limit } => format!("too many at once, {limit} are allowed"),

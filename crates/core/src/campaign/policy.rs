@@ -29,6 +29,10 @@ pub struct Policy {
     /// Notices within one attempt.
     #[serde(default = "notices_default")]
     pub notices_max: u32,
+    /// Gateways are told which campaign a child's word belongs to, and how many of their children it has, so that they
+    /// may fetch the package once for all.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub gateway_mode: bool,
 }
 
 /// One stage of a campaign.
@@ -120,6 +124,7 @@ impl Default for Policy {
             on_conflict: OnConflict::default(),
             timers: Timers::default(),
             notices_max: NOTICES_PER_ATTEMPT_MAX,
+            gateway_mode: false,
         }
     }
 }
@@ -170,6 +175,11 @@ impl Policy {
             None => Ok(self),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(b: &bool) -> bool {
+    !*b
 }
 
 fn notices_default() -> u32 {

@@ -23,6 +23,7 @@ pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: 
     let wanted = Wanted {
         devices: vec![devices[0]],
         device_ids: vec![id("child"), id("none")],
+        registering: Vec::new(),
         due: Some((ServiceTime(3), 10)),
         unfinished_of: Some((second, None, 2)),
     };
@@ -42,9 +43,9 @@ pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: 
         loaded.devices[&child].unfinished.iter().map(|row| row.campaign).collect();
     assert_eq!(of_both, [first, second], "oldest first");
     assert_eq!(loaded.devices[&child].row.gateway, Some(devices[3]));
-    assert!(!loaded.devices[&child].is_gateway);
+    assert_eq!(loaded.devices[&child].children, 0);
     let gateway = world.load(Wanted { devices: vec![devices[3]], ..Wanted::default() }).await;
-    assert!(gateway.devices[&devices[3]].is_gateway);
+    assert_eq!(gateway.devices[&devices[3]].children, 1);
 
     assert_eq!(loaded.campaigns.len(), 2);
     let (row, counts) = &loaded.campaigns[&first];
@@ -64,6 +65,7 @@ pub(super) async fn what_does_not_exist_is_absent(world: &World) {
     let wanted = Wanted {
         devices: vec![DeviceKey(99), DeviceKey(-1)],
         device_ids: vec![id("none")],
+        registering: Vec::new(),
         due: Some((ServiceTime(i64::MAX), 10)),
         unfinished_of: Some((CampaignKey(99), None, 10)),
     };

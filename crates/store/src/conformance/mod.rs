@@ -4,6 +4,7 @@
 
 mod batches;
 mod campaigns;
+mod children;
 mod devices;
 mod logs;
 mod packages;
@@ -88,6 +89,13 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             lines_stay_in_the_outbox_until_said_or_silenced,
             a_new_run_forgets_what_was_to_be_said,
             a_campaign_ends_once;
+        children:
+            what_a_gateway_registers_in_a_batch_is_a_child_since,
+            what_cannot_be_registered_is_known_before_and_leaves_nothing,
+            a_child_is_taken_out_once_its_deployments_have_ended,
+            the_topology_tells_what_came_and_went_since_a_version,
+            whether_a_child_is_there_is_remembered,
+            a_campaign_in_gateway_mode_knows_how_many_children_each_gateway_has_in_it;
         random:
             counters_are_what_a_recount_says_after_any_history;
     }

@@ -206,6 +206,7 @@ pub(super) fn new_campaign(campaign_id: &str, targets: Targets, package: crate::
         packages: vec![package],
         policy: Policy::default(),
         targets,
+        ext_info: None,
     }
 }
 

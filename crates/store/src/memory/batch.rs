@@ -6,6 +6,7 @@ use std::sync::Arc;
 use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::Label;
+use otaru_proto::DeviceId;
 
 use super::campaigns::count;
 use super::tables::{Report, Tables, next_key};
@@ -55,6 +56,7 @@ impl Tables {
                 rules::move_row(Arc::make_mut(&mut campaign.row), CampaignState::Finished, None, now);
             }
         }
+        self.change_children(now, &changes.registered, &changes.deleted)?;
         Ok(Committed { answer, outbox, next_wake: self.next_wake()? })
     }
 
@@ -66,6 +68,9 @@ impl Tables {
                 loaded.by_id.insert(device_id.clone(), *key);
                 keys.insert(*key);
             }
+        }
+        for registering in &wanted.registering {
+            loaded.registrable.insert(registering.clone(), self.registrable(registering));
         }
         if let Some((until, limit)) = wanted.due {
             let due = self.due_by_time.iter().take_while(|(at, _)| *at <= until);
@@ -85,12 +90,16 @@ impl Tables {
                 state: device.state.clone(),
                 unfinished: self.unfinished_of(key).cloned().collect(),
                 last_finished: device.state.last_finished.and_then(|key| self.deployments.get(&key)).cloned(),
-                is_gateway: self.children_of(key).next().is_some(),
+                children: self.children_of(key).count() as u64,
             };
             for row in view.unfinished.iter().chain(&view.last_finished) {
                 if let Some(campaign) = self.campaigns.get(&row.campaign) {
                     let seen = || (Arc::clone(&campaign.row), campaign.counts.clone());
                     loaded.campaigns.entry(row.campaign).or_insert_with(seen);
+                    if let Some(gateway) = view.row.gateway.filter(|_| campaign.row.policy.gateway_mode) {
+                        let children = campaign.children.get(&gateway).copied().unwrap_or(0);
+                        loaded.siblings.insert((row.campaign, gateway), children);
+                    }
                 }
             }
             loaded.devices.insert(key, view);
@@ -124,9 +133,71 @@ impl Tables {
         if let Some(key) = changes.ended.iter().find(|key| !self.campaigns.contains_key(key)) {
             return broken(format!("there is no campaign with key {}", key.0));
         }
-        let notes_nothing = changes.audit.is_empty() && changes.quarantined.is_empty();
+        self.check_children(writes, changes)?;
+        let notes_nothing = changes.audit.is_empty()
+            && changes.quarantined.is_empty()
+            && changes.registered.is_empty()
+            && changes.deleted.is_empty();
         if !self.has_project() && !notes_nothing {
             return broken("the store was not booted: there is no project".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The rules of what is registered and taken out.
+    fn check_children(&self, writes: &Writes, changes: &Changes) -> Result<(), StoreError> {
+        let broken = |rule: String| Err(StoreError::Constraint(rule));
+        let (mut ids, mut nodes) = (BTreeSet::new(), BTreeSet::new());
+        for (_, new) in &changes.registered {
+            let registering = Registering {
+                device_id: new.device_id.clone(),
+                node_id: new.node_id.clone(),
+                product_id: new.product_id.clone(),
+            };
+            let is_new = ids.insert(&new.device_id) && nodes.insert((&new.product_id, &new.node_id));
+            let gateway = new.gateway_id.as_ref().map(|gateway| self.device(gateway));
+            let has_gateway = match gateway {
+                None => true,
+                Some(found) => found?.is_some_and(|gateway| gateway.row.gateway.is_none()),
+            };
+            if !is_new
+                || !has_gateway
+                || self.devices_by_id.contains_key(&new.device_id)
+                || self.registrable(&registering) != Registrable::Free
+            {
+                return broken(format!("device {} cannot be registered", new.device_id));
+            }
+        }
+        let mut gone = BTreeSet::new();
+        for (_, device_id) in &changes.deleted {
+            let Some(key) = self.devices_by_id.get(device_id).filter(|key| gone.insert(**key)) else {
+                return broken(format!("there is no device {device_id} to be taken out"));
+            };
+            let ends = |row: &DeploymentRow| {
+                writes.deployments.iter().any(|write| write.row.key == row.key && write.label.is_finished())
+            };
+            if !self.unfinished_of(*key).all(ends) || self.children_of(*key).next().is_some() {
+                return broken(format!("device {device_id} is in use"));
+            }
+        }
+        Ok(())
+    }
+
+    fn change_children(
+        &mut self,
+        now: WallTime,
+        registered: &[(String, NewDevice)],
+        deleted: &[(String, DeviceId)],
+    ) -> Result<(), StoreError> {
+        // Checked to be there if there is something to do.
+        let project = ProjectKey(1);
+        for (name, device) in registered {
+            let actor = Actor { name: name.clone(), project };
+            self.create_device(&actor, device, now).map_err(rules::broken_promise)?;
+        }
+        for (name, device_id) in deleted {
+            let actor = Actor { name: name.clone(), project };
+            self.delete_device(&actor, device_id, now).map_err(rules::broken_promise)?;
         }
         Ok(())
     }
@@ -151,6 +222,7 @@ impl Tables {
                 old.software_version = new.software_version;
                 old.epoch = new.epoch;
                 old.connected_at = new.connected_at;
+                old.there = new.there;
             }
             if let Some((seq, at)) = write.last_report {
                 old.last_report = Some(seq);

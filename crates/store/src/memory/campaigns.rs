@@ -50,9 +50,15 @@ impl Tables {
             started_at: new.started.then_some(now),
             finished_at: None,
             created_by: actor.name.clone(),
+            ext_info: new.ext_info.clone(),
         };
-        let campaign =
-            Campaign { row: Arc::new(row.clone()), product, counts: Counts::default(), fill_position: 0 };
+        let campaign = Campaign {
+            row: Arc::new(row.clone()),
+            product,
+            counts: Counts::default(),
+            fill_position: 0,
+            children: BTreeMap::new(),
+        };
         self.campaigns.insert(key, campaign);
         self.campaigns_by_id.insert(new.campaign_id.clone(), key);
         self.note(&actor.name, action::CAMPAIGN_CREATED, &new.campaign_id, now);
@@ -107,7 +113,14 @@ impl Tables {
                 added.push(device);
             }
         }
+        let gateways: Vec<DeviceKey> =
+            added.iter().filter_map(|device| self.devices.get(device)?.row.gateway).collect();
         if let Some(campaign) = self.campaigns.get_mut(&key) {
+            if campaign.row.policy.gateway_mode {
+                for gateway in gateways {
+                    *campaign.children.entry(gateway).or_default() += 1;
+                }
+            }
             campaign.fill_position = position;
             count(&mut campaign.counts, initial.label(), added.len() as i64);
             if is_last {

@@ -32,6 +32,7 @@ impl Tables {
             return Err(StoreError::Exists { what: "node_id", id: new.node_id.clone() });
         }
         let key = DeviceKey(next_key(&self.devices, |key| key.0));
+        let joined = gateway.map(|gateway| self.topology_changed(gateway));
         let row = Arc::new(DeviceRow {
             key,
             device_id: new.device_id.clone(),
@@ -44,8 +45,11 @@ impl Tables {
             sealed_secret: new.sealed_secret.clone(),
             frozen: false,
             created_at: now,
+            joined,
         });
-        self.devices.insert(key, Device { row, state: DeviceState::default(), deleted: false });
+        let device =
+            Device { row, state: DeviceState::default(), deleted: false, topology: 0, departed: None };
+        self.devices.insert(key, device);
         self.devices_by_id.insert(new.device_id.clone(), key);
         self.devices_by_node.insert(node, key);
         if let Some(gateway) = gateway {
@@ -53,6 +57,49 @@ impl Tables {
         }
         self.note(&actor.name, action::DEVICE_CREATED, new.device_id.as_str(), now);
         self.registered(&new.device_id)
+    }
+
+    /// A child comes or goes. Answers with the gateway's topology version since.
+    fn topology_changed(&mut self, gateway: DeviceKey) -> i64 {
+        self.devices.get_mut(&gateway).map_or(0, |gateway| {
+            gateway.topology += 1;
+            gateway.topology
+        })
+    }
+
+    pub(super) fn registrable(&self, registering: &Registering) -> Registrable {
+        let Some(product) = self.products_by_id.get(&registering.product_id) else {
+            return Registrable::NoProduct;
+        };
+        let taken = self.devices_by_node.contains_key(&(*product, registering.node_id.clone()));
+        if taken { Registrable::NodeTaken } else { Registrable::Free }
+    }
+
+    pub(crate) fn topology_after(
+        &self,
+        gateway: DeviceKey,
+        version: i64,
+        limit: u32,
+    ) -> Result<Topology, StoreError> {
+        let now = self.devices.get(&gateway).map_or(0, |device| device.topology);
+        let version = if version > now { 0 } else { version };
+        let children = self.devices.values().filter(|device| device.row.gateway == Some(gateway));
+        let mut changes: Vec<TopologyChange> = children
+            .filter_map(|device| {
+                let came = !device.deleted;
+                let at = if came { device.row.joined } else { device.departed }?;
+                let gateway_id = self.devices.get(&gateway).map(|device| device.row.device_id.clone());
+                let child = DeviceRecord {
+                    row: DeviceRow::clone(&device.row),
+                    state: device.state.clone(),
+                    gateway_id,
+                };
+                (at > version).then_some(TopologyChange { version: at, came, child })
+            })
+            .collect();
+        changes.sort_by_key(|change| change.version);
+        changes.truncate(limit as usize);
+        Ok(Topology { version: now, changes })
     }
 
     /// The device that is to be a gateway.
@@ -107,7 +154,7 @@ impl Tables {
         actor: &Actor,
         device_id: &DeviceId,
         now: WallTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<i64>, StoreError> {
         let mut row = self.device_of(actor, device_id)?;
         let key = row.key;
         let in_use = |by: String| StoreError::InUse { what: "device", id: device_id.to_string(), by };
@@ -122,6 +169,7 @@ impl Tables {
         }
         self.devices_by_id.remove(device_id);
         self.devices_by_node.remove(&(row.product, row.node_id.clone()));
+        let departed = row.gateway.map(|gateway| self.topology_changed(gateway));
         if let Some(gateway) = row.gateway {
             self.devices_by_gateway.remove(&(gateway, key));
         }
@@ -131,9 +179,10 @@ impl Tables {
         if let Some(device) = self.devices.get_mut(&key) {
             device.row = Arc::new(row);
             device.deleted = true;
+            device.departed = departed;
         }
         self.note(&actor.name, action::DEVICE_DELETED, device_id.as_str(), now);
-        Ok(())
+        Ok(departed)
     }
 
     pub(super) fn children_of(&self, gateway: DeviceKey) -> impl Iterator<Item = DeviceKey> {

@@ -56,6 +56,10 @@ pub(super) struct Device {
     pub(super) row: Arc<DeviceRow>,
     pub(super) state: DeviceState,
     pub(super) deleted: bool,
+    /// As a gateway: grows with every child that comes or goes.
+    pub(super) topology: i64,
+    /// As a child: its gateway's topology version when it went.
+    pub(super) departed: Option<i64>,
 }
 
 pub(super) struct Campaign {
@@ -64,6 +68,8 @@ pub(super) struct Campaign {
     pub(super) counts: Counts,
     /// How far its deployments are made: a place in the list of targets, or the last device's key.
     pub(super) fill_position: i64,
+    /// How many children of a gateway it has.
+    pub(super) children: BTreeMap<DeviceKey, u32>,
 }
 
 pub(super) struct Report {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use otaru_core::WallTime;
 use otaru_core::deployment::Label;
-use otaru_proto::ResultCode;
+use otaru_proto::{DeviceId, ResultCode};
 use rusqlite::Connection;
 
 use super::Tx;
@@ -50,7 +50,8 @@ pub(super) const APPEND_REPORT: &str = "INSERT INTO report
 /// Writes the narrow row; what is the store's own changes only when there is something new.
 pub(super) const WRITE_STATE: &str = "UPDATE device_state SET firmware_version = ?2, software_version = ?3,
     epoch = ?4, connected_at = ?5, last_report = coalesce(?6, last_report),
-    last_report_at = coalesce(?7, last_report_at), last_finished = coalesce(?8, last_finished) WHERE device = ?1";
+    last_report_at = coalesce(?7, last_report_at), last_finished = coalesce(?8, last_finished), there = ?9
+    WHERE device = ?1";
 
 /// Writes only what is the store's own.
 const WRITE_OWN_STATE: &str = "UPDATE device_state SET last_report = coalesce(?2, last_report),
@@ -78,6 +79,7 @@ impl Tx<'_> {
         for campaign in changes.ended {
             self.end_campaign(campaign, now)?;
         }
+        self.change_children(now, &changes.registered, &changes.deleted)?;
         Ok(Committed { answer, outbox, next_wake: next_wake(self.conn)? })
     }
 
@@ -89,6 +91,10 @@ impl Tx<'_> {
                 loaded.by_id.insert(device_id.clone(), key);
                 keys.insert(key);
             }
+        }
+        for registering in &wanted.registering {
+            let registrable = self.registrable(registering)?;
+            loaded.registrable.insert(registering.clone(), registrable);
         }
         if let Some((until, limit)) = wanted.due {
             let due: Vec<(DeploymentKey, DeviceKey)> =
@@ -117,9 +123,31 @@ impl Tx<'_> {
                 what: "deployment",
                 problem: format!("it names campaign {}, which there is not", key.0),
             })?;
+            if row.policy.gateway_mode {
+                self.load_siblings(key, &mut loaded)?;
+            }
             loaded.campaigns.insert(key, (row, counts(self.conn, key)?));
         }
         Ok(loaded)
+    }
+
+    /// How many children of the gateways concerned are in a campaign.
+    fn load_siblings(&self, campaign: CampaignKey, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let gateways: BTreeSet<DeviceKey> = loaded
+            .devices
+            .values()
+            .filter(|view| view.unfinished.iter().any(|row| row.campaign == campaign))
+            .filter_map(|view| view.row.gateway)
+            .collect();
+        for gateway in gateways {
+            let children = self.conn.one(
+                "SELECT children FROM campaign_gateway WHERE campaign = ?1 AND gateway = ?2",
+                (campaign, gateway),
+                |row| row.get(0),
+            )?;
+            loaded.siblings.insert((campaign, gateway), children.unwrap_or(0));
+        }
+        Ok(())
     }
 
     fn load_device(&mut self, key: DeviceKey) -> Result<Option<DeviceView>, StoreError> {
@@ -137,7 +165,7 @@ impl Tx<'_> {
             .conn
             .one(
                 "SELECT firmware_version, software_version, last_report, last_report_at, epoch, connected_at,
-                     last_finished FROM device_state WHERE device = ?1",
+                     last_finished, there FROM device_state WHERE device = ?1",
                 [key],
                 |row| device_state(row, 0),
             )?
@@ -150,7 +178,7 @@ impl Tx<'_> {
             Some(deployment) => deployment_by_key(self.conn, deployment)?,
             None => None,
         };
-        Ok(Some(DeviceView { row: kept.row, state, unfinished, last_finished, is_gateway: kept.is_gateway }))
+        Ok(Some(DeviceView { row: kept.row, state, unfinished, last_finished, children: kept.children }))
     }
 
     fn write_deployments(&mut self, writes: &Writes) -> Result<(), StoreError> {
@@ -206,6 +234,7 @@ impl Tx<'_> {
                     last_report,
                     last_report_at,
                     write.last_finished,
+                    state.there,
                 ))?,
                 None => own.execute((key, last_report, last_report_at, write.last_finished))?,
             };
@@ -252,6 +281,37 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Registers and takes out devices. What stands in the way was looked at in this transaction, so that whatever
+    /// refuses here is a mistake of the decision.
+    fn change_children(
+        &mut self,
+        now: WallTime,
+        registered: &[(String, NewDevice)],
+        deleted: &[(String, DeviceId)],
+    ) -> Result<(), StoreError> {
+        if registered.is_empty() && deleted.is_empty() {
+            return Ok(());
+        }
+        let project = self.default_project()?;
+        for (name, device) in registered {
+            let actor = Actor { name: name.clone(), project };
+            self.create_device(&actor, device, now).map_err(rules::broken_promise)?;
+        }
+        for (name, device_id) in deleted {
+            let actor = Actor { name: name.clone(), project };
+            self.delete_device(&actor, device_id, now).map_err(rules::broken_promise)?;
+        }
+        Ok(())
+    }
+
+    /// What the platform does by itself is noted in the default project.
+    fn default_project(&self) -> Result<ProjectKey, StoreError> {
+        self.conn
+            .one("SELECT min(key) FROM project", [], |row| row.get::<_, Option<ProjectKey>>(0))?
+            .flatten()
+            .ok_or_else(|| StoreError::Constraint("the store was not booted: there is no project".to_owned()))
+    }
+
     fn write_log(
         &mut self,
         now: WallTime,
@@ -261,14 +321,7 @@ impl Tx<'_> {
         if quarantined.is_empty() && audit.is_empty() {
             return Ok(());
         }
-        // What the platform does by itself is noted in the default project.
-        let project = self
-            .conn
-            .one("SELECT min(key) FROM project", [], |row| row.get::<_, Option<ProjectKey>>(0))?
-            .flatten()
-            .ok_or_else(|| {
-                StoreError::Constraint("the store was not booted: there is no project".to_owned())
-            })?;
+        let project = self.default_project()?;
         for event in quarantined {
             self.keep_aside(project, event)?;
         }

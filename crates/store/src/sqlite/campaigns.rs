@@ -16,7 +16,7 @@ use crate::rules::{self, action};
 
 const CAMPAIGN: &str =
     "SELECT c.key, c.campaign_id, c.name, c.state, c.started, c.filled, p.product_id, c.policy,
-    c.targets, c.created_at, c.started_at, c.finished_at, c.created_by
+    c.targets, c.created_at, c.started_at, c.finished_at, c.created_by, c.ext_info
     FROM campaign c CROSS JOIN product p ON p.key = c.product";
 
 /// The campaign with its packages still missing.
@@ -36,6 +36,7 @@ fn campaign(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
         started_at: row.wall_or_none(10)?,
         finished_at: row.wall_or_none(11)?,
         created_by: row.get(12)?,
+        ext_info: row.get(13)?,
     })
 }
 
@@ -74,8 +75,8 @@ impl Tx<'_> {
         let product = self.product_of(actor, &new.product_id)?;
         let added = self.conn.run(
             "INSERT INTO campaign (product, campaign_id, name, state, started, filled, policy, targets, created_at,
-                 started_at, created_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (campaign_id) DO NOTHING",
+                 started_at, created_by, ext_info)
+             VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (campaign_id) DO NOTHING",
             (
                 product,
                 &new.campaign_id,
@@ -87,6 +88,7 @@ impl Tx<'_> {
                 now.0,
                 new.started.then_some(now.0),
                 &actor.name,
+                &new.ext_info,
             ),
         )?;
         if added == 0 {

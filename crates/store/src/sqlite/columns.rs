@@ -200,7 +200,7 @@ pub(super) struct Cache {
 #[derive(Clone)]
 pub(super) struct KeptDevice {
     pub(super) row: Arc<DeviceRow>,
-    pub(super) is_gateway: bool,
+    pub(super) children: u64,
 }
 
 impl Cache {

@@ -15,7 +15,10 @@ use crate::rows::*;
 use crate::rules::action;
 
 const ROW: &str = "d.key, d.device_id, d.node_id, d.product, p.product_id, d.gateway, d.name, d.tags,
-    d.sealed_secret, d.frozen, d.created_at";
+    d.sealed_secret, d.frozen, d.created_at, d.joined";
+
+const STATE: &str = "s.firmware_version, s.software_version, s.last_report, s.last_report_at, s.epoch,
+    s.connected_at, s.last_finished, s.there";
 
 fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
     Ok(DeviceRow {
@@ -30,6 +33,7 @@ fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         sealed_secret: row.get(8)?,
         frozen: row.get(9)?,
         created_at: row.wall(10)?,
+        joined: row.get(11)?,
     })
 }
 
@@ -43,6 +47,16 @@ pub(super) fn device_state(row: &Row<'_>, at: usize) -> rusqlite::Result<DeviceS
         epoch: row.epoch_or_none(at + 4)?,
         connected_at: row.wall_or_none(at + 5)?,
         last_finished: row.get(at + 6)?,
+        there: row.get(at + 7)?,
+    })
+}
+
+/// A row of `ROW`, the gateway's id, and `STATE`.
+fn device_record(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
+    Ok(DeviceRecord {
+        row: device_row(row)?,
+        gateway_id: row.device_id_or_none(12)?,
+        state: device_state(row, 13)?,
     })
 }
 
@@ -54,7 +68,7 @@ pub(super) fn kept_device(conn: &Connection, key: DeviceKey) -> Result<Option<Ke
              WHERE d.key = ?1 AND d.deleted_at IS NULL"
         ),
         [key],
-        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), is_gateway: row.get::<_, i64>(11)? > 0 }),
+        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), children: row.unsigned(12)? }),
     )
 }
 
@@ -63,6 +77,21 @@ pub(super) const KEY_OF: &str = "SELECT key FROM device WHERE device_id = ?1 AND
 /// The key of the device that has this id now.
 pub(super) fn key_of(conn: &Connection, device_id: &str) -> Result<Option<DeviceKey>, StoreError> {
     conn.one(KEY_OF, [device_id], |row| row.get(0))
+}
+
+/// Children that came after a version and are there.
+pub(super) const CAME: &str = "d.deleted_at IS NULL";
+
+/// Children that went after a version.
+pub(super) const WENT: &str = "d.departed IS NOT NULL";
+
+/// Which children of a gateway changed after a version, in order.
+pub(super) fn changes(which: &str, is_there: &str) -> String {
+    format!(
+        "SELECT {ROW}, g.device_id, {STATE}, d.{which} FROM device d CROSS JOIN product p ON p.key = d.product
+         CROSS JOIN device_state s ON s.device = d.key LEFT JOIN device g ON g.key = d.gateway
+         WHERE d.gateway = ?1 AND d.{which} > ?2 AND {is_there} ORDER BY d.{which} LIMIT ?3"
+    )
 }
 
 impl Tx<'_> {
@@ -102,11 +131,38 @@ impl Tx<'_> {
         self.conn.run("INSERT INTO device_state (device) VALUES (?1)", [key])?;
         self.tag(key, &new.tags)?;
         if let Some(gateway) = gateway {
-            self.conn.run("UPDATE device SET children = children + 1 WHERE key = ?1", [gateway])?;
-            self.cache.device_changed(gateway);
+            let version = self.topology_changed(gateway, 1)?;
+            self.conn.run("UPDATE device SET joined = ?2 WHERE key = ?1", (key, version))?;
         }
         self.note(actor, action::DEVICE_CREATED, new.device_id.as_str(), now)?;
         self.registered(key)
+    }
+
+    /// A child comes or goes. Answers with the gateway's topology version since.
+    fn topology_changed(&mut self, gateway: DeviceKey, children: i64) -> Result<i64, StoreError> {
+        self.cache.device_changed(gateway);
+        let version = self.conn.one(
+            "UPDATE device SET children = children + ?2, topology = topology + 1 WHERE key = ?1 RETURNING topology",
+            (gateway, children),
+            |row| row.get(0),
+        )?;
+        version.ok_or_else(|| StoreError::Corrupt {
+            what: "device",
+            problem: format!("its gateway with key {} is not there", gateway.0),
+        })
+    }
+
+    /// What stands in the way of registering these, beside a device with the same id.
+    pub(super) fn registrable(&self, registering: &Registering) -> Result<Registrable, StoreError> {
+        let Some(product) = Reading { conn: self.conn }.product(&registering.product_id)? else {
+            return Ok(Registrable::NoProduct);
+        };
+        let taken = self.conn.one(
+            "SELECT 1 FROM device WHERE product = ?1 AND node_id = ?2 AND deleted_at IS NULL",
+            (product.key, &registering.node_id),
+            |_| Ok(()),
+        )?;
+        Ok(if taken.is_some() { Registrable::NodeTaken } else { Registrable::Free })
     }
 
     /// The device that is to be a gateway.
@@ -201,7 +257,7 @@ impl Tx<'_> {
         actor: &Actor,
         device_id: &DeviceId,
         now: WallTime,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<i64>, StoreError> {
         let DeviceRow { key, gateway, tags, .. } = self.device_of(actor, device_id)?.row;
         let in_use = |by: String| StoreError::InUse { what: "device", id: device_id.to_string(), by };
         let campaign: Option<String> = self.conn.one(
@@ -231,12 +287,14 @@ impl Tx<'_> {
             (key, now.0),
         )?;
         self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
+        let mut version = None;
         if let Some(gateway) = gateway {
-            self.conn.run("UPDATE device SET children = children - 1 WHERE key = ?1", [gateway])?;
-            self.cache.device_changed(gateway);
+            version = Some(self.topology_changed(gateway, -1)?);
+            self.conn.run("UPDATE device SET departed = ?2 WHERE key = ?1", (key, version))?;
         }
         self.cache.device_changed(key);
-        self.note(actor, action::DEVICE_DELETED, device_id.as_str(), now)
+        self.note(actor, action::DEVICE_DELETED, device_id.as_str(), now)?;
+        Ok(version)
     }
 }
 
@@ -251,21 +309,38 @@ impl Reading<'_> {
     pub(crate) fn device_by_key(&self, key: DeviceKey) -> Result<Option<DeviceRecord>, StoreError> {
         self.conn.one(
             &format!(
-                "SELECT {ROW}, g.device_id, s.firmware_version, s.software_version, s.last_report,
-                     s.last_report_at, s.epoch, s.connected_at, s.last_finished
+                "SELECT {ROW}, g.device_id, {STATE}
                  FROM device d CROSS JOIN product p ON p.key = d.product
                  CROSS JOIN device_state s ON s.device = d.key LEFT JOIN device g ON g.key = d.gateway
                  WHERE d.key = ?1 AND d.deleted_at IS NULL"
             ),
             [key],
-            |row| {
-                Ok(DeviceRecord {
-                    row: device_row(row)?,
-                    gateway_id: row.device_id_or_none(11)?,
-                    state: device_state(row, 12)?,
-                })
-            },
+            device_record,
         )
+    }
+
+    pub(crate) fn topology_after(
+        &self,
+        gateway: DeviceKey,
+        version: i64,
+        limit: u32,
+    ) -> Result<Topology, StoreError> {
+        let now = self
+            .conn
+            .one("SELECT topology FROM device WHERE key = ?1", [gateway], |row| row.get(0))?
+            .unwrap_or(0);
+        // Who knows of more than happened was told by another platform, and is told everything.
+        let version = if version > now { 0 } else { version };
+        let of = |which: &str, is_there: &str, came: bool| {
+            self.conn.all(&changes(which, is_there), (gateway, version, limit), |row| {
+                Ok(TopologyChange { version: row.get(21)?, came, child: device_record(row)? })
+            })
+        };
+        let mut changes: Vec<TopologyChange> =
+            of("joined", CAME, true)?.into_iter().chain(of("departed", WENT, false)?).collect();
+        changes.sort_by_key(|change| change.version);
+        changes.truncate(limit as usize);
+        Ok(Topology { version: now, changes })
     }
 
     pub(crate) fn devices(

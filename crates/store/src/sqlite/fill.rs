@@ -49,12 +49,27 @@ impl Tx<'_> {
         let next = self.next_targets(&campaign.targets, product, position, left)?;
         added.extend(self.deploy(key, product, now, initial, &next.devices)?);
 
+        if campaign.policy.gateway_mode {
+            self.count_children(key, &added)?;
+        }
         self.count_up(key, initial.label(), added.len())?;
         self.conn.run("UPDATE campaign SET fill_position = ?2 WHERE key = ?1", (key, next.position))?;
         if next.is_last {
             self.note_filled(key)?;
         }
         Ok(Filled { added, done: next.is_last })
+    }
+
+    /// Adds these devices to what their gateways are told of the campaign.
+    fn count_children(&self, key: CampaignKey, added: &[DeviceKey]) -> Result<(), StoreError> {
+        self.conn.run(
+            "INSERT INTO campaign_gateway (campaign, gateway, children)
+             SELECT ?1, d.gateway, count(*) FROM json_each(?2) added CROSS JOIN device d ON d.key = added.value
+             WHERE d.gateway IS NOT NULL GROUP BY d.gateway
+             ON CONFLICT (campaign, gateway) DO UPDATE SET children = children + excluded.children",
+            (key, to_json(&added)?),
+        )?;
+        Ok(())
     }
 
     fn note_filled(&mut self, key: CampaignKey) -> Result<(), StoreError> {

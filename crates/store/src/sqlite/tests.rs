@@ -121,10 +121,12 @@ async fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).await);
     let file = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
+    let ours: i64 =
+        file.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0)).unwrap();
     file.pragma_update(None, "user_version", 99).unwrap();
     let refused = Store::open_sqlite(dir.path(), SqliteOptions::default()).await.unwrap_err();
     assert!(matches!(refused, StoreError::TooNew { found: 99, .. }), "{refused}");
-    file.pragma_update(None, "user_version", 1).unwrap();
+    file.pragma_update(None, "user_version", ours).unwrap();
     open(dir.path()).await;
 }
 
@@ -307,6 +309,8 @@ async fn every_hot_question_has_its_index() {
         (deployments::LISTED.to_owned(), "deployment_listed"),
         (devices::KEY_OF.to_owned(), "device_by_id"),
         (batch::SILENCE.to_owned(), "outbox_by_session"),
+        (devices::changes("joined", devices::CAME), "device_joined"),
+        (devices::changes("departed", devices::WENT), "device_departed"),
         (chosen(None, None, &none), "INTEGER PRIMARY KEY"),
         (chosen(Some(1), None, &none), "device_by_product"),
         (chosen(None, Some(1), &none), "device_by_gateway"),
@@ -389,6 +393,7 @@ async fn campaign(store: &Store, actor: &Actor, campaign_id: &str) -> CampaignKe
         packages: Vec::new(),
         policy: otaru_core::campaign::Policy::default(),
         targets: Targets::Product,
+        ext_info: None,
     };
     store.create_campaign(actor, new, NOW).await.unwrap().key
 }
