@@ -18,7 +18,7 @@ use otaru_core::{Epoch, ServiceTime, WallTime};
 use otaru_proto::{DeviceId, EventBody, PackageKind, Subject, Uplink, VersionReport};
 use otaru_store::{
     CampaignKey, CampaignRow, Changes, Counts, DeploymentKey, DeploymentRow, DeviceKey, DeviceView, Loaded,
-    NewReport, OutboxLine, Say, Wanted,
+    NewReport, OutboxLine, Registering, Registrable, Say, Wanted,
 };
 
 use crate::downloads::DownloadActivity;
@@ -29,7 +29,7 @@ use crate::queues::Questions;
 use crate::reading::{Reading, is_kept};
 use crate::sessions::{Reach, SessionInner, SessionRef, Sessions};
 
-pub(crate) use services::Answered;
+pub(crate) use services::{Answered, changes_topology, child_info};
 
 /// What is known around a batch.
 pub(crate) struct Around<'a> {
@@ -53,6 +53,10 @@ pub(crate) struct Answer {
     pub(crate) questions: Vec<(DeploymentKey, Option<Reach>)>,
     /// How many slots each limited campaign that was looked at has free now.
     pub(crate) free_slots: BTreeMap<CampaignKey, usize>,
+    /// Gateways that ask what changed about their children after a version.
+    pub(crate) syncs: Vec<(SessionRef, i64)>,
+    /// Devices that are not registered any more.
+    pub(crate) deleted: Vec<DeviceKey>,
     /// Gateways that can be reached now: their children with work are to be looked at.
     pub(crate) gateways: Vec<(DeviceKey, Epoch)>,
     /// Whether a deployment of the device is at work, by the device whose session is concerned.
@@ -82,21 +86,26 @@ pub(crate) struct Spoken {
     pub(crate) device_id: DeviceId,
     pub(crate) campaign: Arc<CampaignRow>,
     pub(crate) deployment_id: String,
+    /// For a child, in a campaign that counts them: how many of its gateway's children are in it.
+    pub(crate) siblings: Option<u32>,
 }
 
 /// What has to be loaded for these inputs.
 pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
     let mut devices = BTreeSet::new();
     let mut device_ids = BTreeSet::new();
+    let mut registering = BTreeSet::new();
     for input in inputs {
         match input {
             Input::Uplink { session, uplink, .. } => {
                 devices.insert(session.device);
-                if let UplinkReading::Event(Ok(message)) = &uplink.reading
-                    && let Subject::Named(named) = &message.subject
-                    && *named != session.device_id
-                {
-                    device_ids.insert(named.clone());
+                if let UplinkReading::Event(Ok(message)) = &uplink.reading {
+                    if let Subject::Named(named) = &message.subject
+                        && *named != session.device_id
+                    {
+                        device_ids.insert(named.clone());
+                    }
+                    services::wanted(message, &mut device_ids, &mut registering);
                 }
             }
             Input::Opened { device, .. }
@@ -112,6 +121,7 @@ pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
     Wanted {
         devices: devices.into_iter().collect(),
         device_ids: device_ids.into_iter().collect(),
+        registering: registering.into_iter().collect(),
         due: due.map(|now| (now, DUE_PER_BATCH)),
         unfinished_of: None,
     }
@@ -172,6 +182,8 @@ struct Desk<'a> {
     around: &'a Around<'a>,
     folders: BTreeMap<DeviceKey, Folder>,
     by_id: BTreeMap<DeviceId, DeviceKey>,
+    registrable: BTreeMap<Registering, Registrable>,
+    siblings: BTreeMap<(CampaignKey, DeviceKey), u32>,
     binders: BTreeMap<CampaignKey, Binder>,
     due: Vec<DeploymentKey>,
     /// Where the questions to children that changed in this batch are open now.
@@ -187,7 +199,7 @@ impl<'a> Desk<'a> {
         let folders = loaded.devices.into_iter().map(|(key, mut view)| {
             let rows = std::mem::take(&mut view.unfinished);
             let last_finished = view.last_finished.take();
-            let reach = around.sessions.reach(&view.row);
+            let reach = around.sessions.reach(&view.row, &view.state);
             let folder = Folder {
                 view,
                 reach,
@@ -207,6 +219,8 @@ impl<'a> Desk<'a> {
             around,
             folders: folders.collect(),
             by_id: loaded.by_id,
+            registrable: loaded.registrable,
+            siblings: loaded.siblings,
             binders: binders.collect(),
             due: loaded.due,
             asked_through: BTreeMap::new(),
@@ -278,6 +292,10 @@ impl<'a> Desk<'a> {
                 return;
             }
         };
+        if subject != sender && message.events.iter().any(|event| is_about_upgrades(&event.body)) {
+            // Whatever was said of it before: it speaks.
+            self.note_there(subject, true);
+        }
         let served = self.serve(session, subject, message, at);
         if !is_kept(message) {
             let tally = &mut self.answer.tally;
@@ -420,7 +438,7 @@ impl<'a> Desk<'a> {
             return; // that session is gone; a newer one settles by itself
         }
         folder.consider = true;
-        if folder.view.is_gateway {
+        if folder.view.children > 0 {
             self.answer.gateways.push((device, epoch));
         }
         for index in 0..self.folders[&device].rows.len() {
@@ -649,7 +667,10 @@ impl<'a> Desk<'a> {
             else {
                 continue;
             };
+            let siblings =
+                folder.view.row.gateway.and_then(|gateway| self.siblings.get(&(row.campaign, gateway)));
             self.answer.spoken.push(Spoken {
+                siblings: siblings.copied(),
                 device_id: folder.view.row.device_id.clone(),
                 campaign: binder.row.clone(),
                 deployment_id: deployment_id(row.created_at, row.key),
@@ -678,6 +699,11 @@ impl Folder {
             | Label::Finished(_) => false,
         })
     }
+}
+
+/// Whether an event is one that only something that is there can say.
+fn is_about_upgrades(body: &EventBody) -> bool {
+    matches!(body, EventBody::VersionReport(_) | EventBody::ProgressReport(_))
 }
 
 /// What deciding needs to know of a package.

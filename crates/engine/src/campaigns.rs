@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
 use otaru_core::deployment::{Deployment, Event, Label};
-use otaru_proto::DeviceId;
+use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
     CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
     Page, StoreError, Targets, Wanted,
@@ -36,6 +36,8 @@ pub struct CampaignRequest {
     pub devices: DeviceSelection,
     /// Under which rules.
     pub policy: Policy,
+    /// Passed on to devices with every word about the campaign, as `task_ext_info`; at most 512 characters of JSON.
+    pub ext_info: Option<serde_json::Map<String, serde_json::Value>>,
     /// Start at once.
     pub start: bool,
 }
@@ -72,6 +74,9 @@ pub enum CampaignError {
     /// A rule outside its range.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// More than devices are told.
+    #[error("`ext_info` has {0} characters of JSON; up to 512 are accepted")]
+    ExtInfo(usize),
     /// No device at all.
     #[error("`devices.ids` is empty; name at least one device, or choose by product_id or tags")]
     NoDevices,
@@ -130,7 +135,10 @@ impl Faulty for CampaignError {
     fn code(&self) -> &'static str {
         match self {
             CampaignError::Unknown(_) => "not_found",
-            CampaignError::Name(_) | CampaignError::NoDevices | CampaignError::NoTags => "invalid",
+            CampaignError::Name(_)
+            | CampaignError::ExtInfo(_)
+            | CampaignError::NoDevices
+            | CampaignError::NoTags => "invalid",
             CampaignError::UnknownPackage(_) => "unknown_package",
             CampaignError::PackageTwice(_) | CampaignError::Packages(_) => "packages_do_not_fit",
             CampaignError::Policy(_) => "invalid_policy",
@@ -148,6 +156,7 @@ impl Faulty for CampaignError {
             CampaignError::WrongState { .. } => Kind::Conflict,
             CampaignError::Store(error) => error.kind(),
             CampaignError::Name(_)
+            | CampaignError::ExtInfo(_)
             | CampaignError::UnknownPackage(_)
             | CampaignError::PackageTwice(_)
             | CampaignError::Packages(_)
@@ -180,6 +189,7 @@ impl Engine {
             return Err(CampaignError::Name(name_chars));
         }
         let policy = request.policy.check()?;
+        let ext_info = request.ext_info.as_ref().map(ext_info_text).transpose()?;
         let packages = self.packages_named(&request.package_ids).await?;
         let product_id = packages[0].product_id.clone();
         let targets = self.targets(request.devices, &product_id).await?;
@@ -192,6 +202,7 @@ impl Engine {
             packages: packages.iter().map(|package| package.key).collect(),
             policy,
             targets,
+            ext_info,
         };
         let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
         shared.campaign_work.add(Work::Fill { campaign: row.key, preferred: None });
@@ -410,6 +421,13 @@ impl Engine {
             }
         }
     }
+}
+
+/// The text of `ext_info`, if it has one that devices can be told.
+fn ext_info_text(ext_info: &serde_json::Map<String, serde_json::Value>) -> Result<String, CampaignError> {
+    let text = serde_json::to_string(ext_info).expect("a JSON object has a text");
+    let chars = text.chars().count();
+    if chars > TASK_EXT_CHARS_MAX { Err(CampaignError::ExtInfo(chars)) } else { Ok(text) }
 }
 
 /// The first few of a long list, for a message.

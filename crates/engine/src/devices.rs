@@ -11,7 +11,7 @@ use otaru_store::{
 
 use crate::driver::Engine;
 use crate::errors::{Faulty, Kind};
-use crate::limits::{NAME_CHARS_MAX, SECRET_BYTES_MAX, TAG_CHARS_MAX, TAGS_MAX};
+use crate::limits::{NAME_CHARS_MAX, NODE_ID_CHARS_MAX, SECRET_BYTES_MAX, TAG_CHARS_MAX, TAGS_MAX};
 use crate::tokens::{Operator, random_hex};
 use crate::views::{DeviceView, ReportView};
 
@@ -172,7 +172,7 @@ impl Engine {
         request: DeviceRequest,
     ) -> Result<RegisteredDevice, DeviceError> {
         let shared = &self.shared;
-        check_length("node_id", &request.node_id, 1, 64, "1 to 64")?;
+        check_length("node_id", &request.node_id, 1, NODE_ID_CHARS_MAX, "1 to 64")?;
         check_length("product_id", &request.product_id, 1, NAME_CHARS_MAX, "1 to 256")?;
         let device_id = match &request.device_id {
             Some(id) => id_of("device_id", id)?,
@@ -203,6 +203,9 @@ impl Engine {
             sealed_secret,
         };
         let record = shared.store.create_device(&by.actor, device, shared.clock.wall()).await?;
+        if let (Some(gateway), Some(version)) = (record.row.gateway, record.row.joined) {
+            shared.children_changed(gateway, version);
+        }
         Ok(RegisteredDevice { record, secret })
     }
 
@@ -245,7 +248,7 @@ impl Engine {
     }
 
     fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {
-        let online = self.shared.sessions.is_connected(&record.row);
+        let online = self.shared.sessions.is_connected(&record.row, &record.state);
         DeviceView { record, online, last_report }
     }
 
@@ -313,7 +316,10 @@ impl Engine {
         let wanted = Wanted { devices: vec![record.row.key], ..Wanted::default() };
         shared.end_deployments(wanted, None, Event::Removed).await?;
         let deleted = shared.store.delete_device(&by.actor, &id, shared.clock.wall()).await;
-        deleted.map_err(|error| unknown_device(device_id, error))?;
+        let version = deleted.map_err(|error| unknown_device(device_id, error))?;
+        if let (Some(gateway), Some(version)) = (record.row.gateway, version) {
+            shared.children_changed(gateway, version);
+        }
         shared.revoke(record.row.key, "device_deleted");
         Ok(())
     }

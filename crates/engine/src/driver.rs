@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use otaru_core::{Epoch, ServiceTime};
-use otaru_proto::{Access, Downlink, Notice, encode_downlink};
+use otaru_proto::{Access, Downlink, Notice, TaskInfo, encode_downlink};
 use otaru_store::{
     Actor, BlobStore, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent, Say, Store,
     StoreError, Vault,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::batch::{Answer, Around, Spoken, decide, wanted};
@@ -29,7 +29,8 @@ use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
 use crate::limits::{
-    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, WAKE_CHECK_EVERY,
+    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, TOLD_AT_ONCE_MAX,
+    WAKE_CHECK_EVERY,
 };
 use crate::queues::{Questions, Slots};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
@@ -81,6 +82,8 @@ pub(crate) struct Shared {
     next_wake: AtomicI64,
     slots: Slots,
     pub(crate) questions: Questions,
+    /// One permit for each gateway that is being told about its children.
+    pub(crate) telling: Semaphore,
     outage: Mutex<Option<String>>,
     /// A batch could not be stored and is being tried again.
     batch_waits: AtomicBool,
@@ -138,6 +141,7 @@ impl Engine {
             next_wake: AtomicI64::new(0),
             slots: Slots::default(),
             questions: Questions::default(),
+            telling: Semaphore::new(TOLD_AT_ONCE_MAX),
             outage: Mutex::new(None),
             batch_waits: AtomicBool::new(false),
             due_rests_until: Mutex::default(),
@@ -547,6 +551,12 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
     for answered in &answer.answered {
         answered.session.answer(answered.bytes(shared));
     }
+    for device in &answer.deleted {
+        shared.revoke(*device, "device_deleted");
+    }
+    for (session, version) in &answer.syncs {
+        shared.tell_children(session.clone(), *version);
+    }
     for (device, at_work) in &answer.at_work {
         if let Some(session) = shared.sessions.get(*device) {
             session.set_at_work(*at_work);
@@ -598,8 +608,9 @@ fn acknowledge(inputs: &[Input]) {
 /// The bytes of what is said. Address and token are made here, so that nothing secret is stored.
 fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
     let wall = shared.clock.wall();
+    let task = task_info(spoken);
     let downlink = match line.say {
-        Say::AskVersion => Downlink::VersionQuery { task: None },
+        Say::AskVersion => Downlink::VersionQuery { task },
         Say::Notice { package, attempt } => {
             let package = &spoken.campaign.packages[usize::from(package)];
             let life = shared.settings.token_life;
@@ -630,11 +641,23 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
                 expires_secs: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
                 sign: package.artifact_id.clone(),
                 custom_info: package.custom_info.clone(),
-                task: None,
+                task,
             })
         }
     };
     Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0))
+}
+
+/// What a device is told about the campaign beside the upgrade itself.
+fn task_info(spoken: &Spoken) -> Option<TaskInfo> {
+    let campaign = &spoken.campaign;
+    let ext = campaign.ext_info.clone();
+    match spoken.siblings {
+        Some(sub_device_count) => {
+            Some(TaskInfo { task_id: campaign.campaign_id.clone(), sub_device_count, ext })
+        }
+        None => ext.map(|ext| TaskInfo { task_id: String::new(), sub_device_count: 0, ext: Some(ext) }),
+    }
 }
 
 /// A gateway is back: its children that have work can be reached. How many are asked at once is the batch's to say.

@@ -93,7 +93,7 @@ impl Engine {
             let refused = refused.ok_or_else(|| DeviceError::Unknown(device_id.to_owned()))?;
             return Ok(unregistered(device_id, refused));
         };
-        let online = shared.sessions.is_connected(&record.row);
+        let online = shared.sessions.is_connected(&record.row, &record.state);
         let mut explanation = DeviceExplanation {
             device_id: device_id.to_owned(),
             registered: true,
@@ -218,6 +218,13 @@ fn shown(why: &HeldBack) -> HeldBackShown {
         HeldBack::WaveNotOpen => {
             ("wave_not_open", None, "The wave that has the device is not open yet.".to_owned())
         }
+        HeldBack::CountingChildren => (
+            "counting_children",
+            None,
+            "The campaign is being prepared; gateways are to be told how many of their children it has, which is known at \
+             its end."
+                .to_owned(),
+        ),
         HeldBack::Offline { .. } => {
             ("offline", None, "May go; waiting for the device to come online.".to_owned())
         }
@@ -255,6 +262,7 @@ mod tests {
             HeldBack::NotStarted,
             HeldBack::Paused,
             HeldBack::WaveNotOpen,
+            HeldBack::CountingChildren,
             HeldBack::Offline { until },
             HeldBack::Busy { with: "01a0".into() },
             HeldBack::TooManyAtOnce { limit: 3 },

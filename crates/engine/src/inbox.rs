@@ -59,6 +59,21 @@ pub(crate) enum Input {
 }
 
 impl Input {
+    fn changes_topology(&self) -> bool {
+        match self {
+            Input::Uplink { uplink: Uplink { reading: UplinkReading::Event(Ok(message)), .. }, .. } => {
+                crate::batch::changes_topology(message)
+            }
+            Input::Uplink { .. }
+            | Input::Opened { .. }
+            | Input::Reachable { .. }
+            | Input::Lost { .. }
+            | Input::Consider { .. }
+            | Input::Due { .. }
+            | Input::Said(_) => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Input::Uplink { uplink, .. } => match &uplink.reading {
@@ -99,11 +114,13 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Takes up to `most` inputs.
+    /// Takes up to `most` inputs, and none after one that changes who is whose child: what is loaded for a batch must
+    /// be true for all of it.
     pub(crate) fn take(&self, most: usize) -> Vec<Input> {
         let (taken, bytes) = {
             let mut waiting = self.lock();
-            let count = waiting.len().min(most);
+            let last = waiting.iter().take(most).position(Input::changes_topology);
+            let count = last.map_or(waiting.len().min(most), |last| last + 1);
             let taken: Vec<Input> = waiting.drain(..count).collect();
             let bytes: usize = taken.iter().map(Input::bytes).sum();
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -30,6 +30,7 @@ mod reading;
 mod sessions;
 mod settings;
 mod tokens;
+mod topology;
 mod views;
 
 pub use artifacts::{Declared, IngestError};

@@ -90,3 +90,18 @@ pub const DUE_REST: Duration = Duration::from_secs(10);
 
 /// Answers to one message. A device asks one thing at a time; a message could hold 256 questions.
 pub const ANSWERS_PER_MESSAGE_MAX: usize = 16;
+
+/// Children of one gateway, as published. What registers them is a device, so that there has to be an end.
+pub const CHILDREN_PER_GATEWAY_MAX: u64 = 50_000;
+
+/// Characters of a node id, as in the native API.
+pub const NODE_ID_CHARS_MAX: usize = 64;
+
+/// Changes of a gateway's children read from the store in one go: four messages of 50.
+pub const TOPOLOGY_CHUNK: u32 = 200;
+
+/// Gateways that are told about their children at the same time.
+///
+/// A gateway that has lost everything and has 50 000 children is told in a thousand messages of 30 KB, which stay with its
+/// session until they are acknowledged. Sixteen such bound that to half a gigabyte.
+pub const TOLD_AT_ONCE_MAX: usize = 16;

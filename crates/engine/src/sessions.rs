@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use otaru_core::Epoch;
 use otaru_proto::DeviceId;
-use otaru_store::{DeviceKey, DeviceRow, OutboxSeq};
+use otaru_store::{DeviceKey, DeviceRow, DeviceState, OutboxSeq};
 use tokio::sync::Notify;
 
 use crate::driver::Shared;
@@ -70,8 +70,18 @@ pub(crate) struct SessionInner {
     at_work: AtomicBool,
     /// Lines in the audit log that this session has caused.
     audited: AtomicU32,
+    /// From which version on it has to be told about its children.
+    pub(crate) children_after: Mutex<ChildrenAfter>,
     mailbox: Mutex<Vec<Delivery>>,
     mail: Notify,
+}
+
+/// What a gateway is to be told about its children, and whether somebody is at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ChildrenAfter {
+    /// What changed after this version; `None`: nothing.
+    pub(crate) version: Option<i64>,
+    pub(crate) is_being_told: bool,
 }
 
 impl std::fmt::Debug for SessionInner {
@@ -161,6 +171,7 @@ impl SessionInner {
             settled: AtomicBool::new(false),
             at_work: AtomicBool::new(false),
             audited: AtomicU32::new(0),
+            children_after: Mutex::default(),
             mailbox: Mutex::new(Vec::new()),
             mail: Notify::new(),
         })
@@ -183,6 +194,11 @@ impl SessionInner {
     /// Answers on the device's `events/down`.
     pub(crate) fn answer(&self, payload: Bytes) {
         self.deliver(Delivery::Answer { topic: self.topic.clone(), payload });
+    }
+
+    /// Everything that was put into the mailbox was taken out of it.
+    pub(crate) fn has_heard_all(&self) -> bool {
+        self.lock_mailbox().is_empty()
     }
 
     /// Whether another misdeed of this session is recorded; after a few, they are only counted.
@@ -239,13 +255,14 @@ impl Sessions {
         self.lock().get(&device).cloned()
     }
 
-    pub(crate) fn is_connected(&self, row: &DeviceRow) -> bool {
+    pub(crate) fn is_connected(&self, row: &DeviceRow, state: &DeviceState) -> bool {
         let sessions = self.lock();
-        sessions.contains_key(&row.key) || row.gateway.is_some_and(|gateway| sessions.contains_key(&gateway))
+        let through = gateway_to(row, state);
+        sessions.contains_key(&row.key) || through.is_some_and(|gateway| sessions.contains_key(&gateway))
     }
 
     /// The session that has settled and reaches this device: its own, or its gateway's.
-    pub(crate) fn reach(&self, row: &DeviceRow) -> Option<Reach> {
+    pub(crate) fn reach(&self, row: &DeviceRow, state: &DeviceState) -> Option<Reach> {
         let sessions = self.lock();
         let settled = |device: DeviceKey| {
             sessions
@@ -253,7 +270,7 @@ impl Sessions {
                 .filter(|s| s.settled.load(Ordering::Relaxed))
                 .map(|s| Reach { via: device, epoch: s.epoch })
         };
-        settled(row.key).or_else(|| row.gateway.and_then(settled))
+        settled(row.key).or_else(|| gateway_to(row, state).and_then(settled))
     }
 
     /// The time after CONNACK is over; `false` if the session is gone.
@@ -310,6 +327,12 @@ impl Sessions {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DeviceKey, SessionRef>> {
         self.by_device.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The gateway through which a child can be reached while that is connected: its own, unless the child was last said
+/// not to be there.
+fn gateway_to(row: &DeviceRow, state: &DeviceState) -> Option<DeviceKey> {
+    row.gateway.filter(|_| state.there != Some(false))
 }
 
 /// When a device may be spoken to after CONNACK. All wait equally long, so that a queue is enough.

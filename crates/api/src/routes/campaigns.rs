@@ -47,6 +47,12 @@ struct NewCampaign {
     on_conflict: OnConflict,
     #[serde(default, deserialize_with = "object_or_default")]
     timers: AskedTimers,
+    /// Whether gateways are told which campaign it is and how many of their children it has.
+    #[serde(default, deserialize_with = "or_default")]
+    gateway_mode: bool,
+    /// Passed on to devices with every word about the campaign.
+    #[serde(default)]
+    ext_info: Option<serde_json::Map<String, serde_json::Value>>,
     /// Whether it starts as soon as its first devices are prepared.
     #[serde(default, deserialize_with = "or_default")]
     start: bool,
@@ -158,6 +164,8 @@ struct CampaignView {
     limits: Slots,
     on_conflict: OnConflict,
     timers: TimersView,
+    gateway_mode: bool,
+    ext_info: Option<serde_json::Value>,
     created_by: String,
     created_at: Moment,
     started_at: Option<Moment>,
@@ -177,6 +185,8 @@ impl CampaignView {
             limits: row.policy.slots,
             on_conflict: row.policy.on_conflict,
             timers: TimersView::from(row.policy.timers),
+            gateway_mode: row.policy.gateway_mode,
+            ext_info: row.ext_info.and_then(|text| serde_json::from_str(&text).ok()),
             created_by: row.created_by,
             created_at: Moment(row.created_at),
             started_at: row.started_at.map(Moment),
@@ -230,6 +240,7 @@ async fn create(
         slots: Slots { concurrency: asked.limits.concurrency },
         on_conflict: asked.on_conflict,
         timers: asked.timers.over(engine.settings().timers)?,
+        gateway_mode: asked.gateway_mode,
         ..Policy::default()
     };
     let request = CampaignRequest {
@@ -237,6 +248,7 @@ async fn create(
         package_ids: asked.package_ids,
         devices: asked.devices.selection()?,
         policy,
+        ext_info: asked.ext_info,
         start: asked.start,
     };
     let row = engine.create_campaign(&may.by, request).await?;

@@ -38,7 +38,7 @@ async fn it_is_read_back_with_every_count() {
             "package_ids": [lamp.package_id], "retry": {"count": 0, "interval_secs": 0},
             "limits": {"concurrency": null}, "on_conflict": "hold",
             "timers": {"online_secs": 90000.0, "answer_secs": 180.0, "result_secs": 86400.0, "confirm_secs": 600.0},
-            "created_by": "test", "finished_at": null,
+            "gateway_mode": false, "ext_info": null, "created_by": "test", "finished_at": null,
         })
     );
 }
@@ -70,6 +70,24 @@ async fn rules_are_kept_as_asked_and_timers_may_be_fractions() {
         made["timers"],
         json!({"online_secs": 0.25, "answer_secs": 2.0, "result_secs": 3.5, "confirm_secs": 1.0})
     );
+}
+
+#[tokio::test]
+async fn what_gateways_and_devices_are_told_beside_the_upgrade_is_kept_as_asked() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let asked = json!({"gateway_mode": true, "ext_info": {"device_type": "DDC", "n": [1, 2.5]}});
+    let made = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &asked)).await.ok(201);
+    assert_eq!((&made["gateway_mode"], &made["ext_info"]), (&asked["gateway_mode"], &asked["ext_info"]));
+    for (wrong, named) in [
+        (json!({"ext_info": "text"}), "`ext_info`"),
+        (json!({"ext_info": {"x": "y".repeat(600)}}), "`ext_info` has 608 characters of JSON; up to 512"),
+        (json!({"gateway_mode": "yes"}), "`gateway_mode`"),
+    ] {
+        let problem = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &wrong)).await;
+        let body = String::from_utf8_lossy(&problem.body).into_owned();
+        assert!(body.contains(named), "{wrong}: {body}");
+    }
 }
 
 #[tokio::test]

@@ -5,10 +5,16 @@
 //!   for the session that asked, and a device that did not hear it asks again.
 //! - One message is answered so many times at most, however often it asks.
 
+mod children;
+
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use otaru_core::WallTime;
 use otaru_proto::{Answer, DeviceId, EventBody, ServiceContent, Uplink, UplinkEvent, encode_answer};
-use otaru_store::DeviceKey;
+use otaru_store::{DeviceKey, Registering};
+
+pub(crate) use children::info as child_info;
 
 use super::Desk;
 use crate::driver::Shared;
@@ -70,6 +76,53 @@ fn event_id_of(id: &str) -> String {
     format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..])
 }
 
+/// Adds what has to be known of the devices that other services' events are about.
+pub(super) fn wanted(
+    message: &Uplink,
+    device_ids: &mut BTreeSet<DeviceId>,
+    registering: &mut BTreeSet<Registering>,
+) {
+    for event in &message.events {
+        let EventBody::OtherService { content: Some(content), .. } = &event.body else { continue };
+        match &**content {
+            ServiceContent::ChildStatuses(statuses) => {
+                device_ids
+                    .extend(statuses.iter().filter_map(|status| DeviceId::parse(&status.device_id).ok()));
+            }
+            ServiceContent::DeleteChildren(ids) => {
+                device_ids.extend(ids.iter().filter_map(|id| DeviceId::parse(id).ok()));
+            }
+            ServiceContent::AddChildren(children) => {
+                for asked in children.iter().filter_map(children::registering) {
+                    device_ids.insert(asked.device_id.clone());
+                    registering.insert(asked);
+                }
+            }
+            ServiceContent::TimeSync { .. }
+            | ServiceContent::SyncChildren { .. }
+            | ServiceContent::Log(_)
+            | ServiceContent::SdkInfo { .. }
+            | ServiceContent::FileUrl { .. }
+            | ServiceContent::Unusable { .. } => {}
+        }
+    }
+}
+
+/// Whether a message changes who is whose child: what comes after it has to see that.
+pub(crate) fn changes_topology(message: &Uplink) -> bool {
+    message.events.iter().any(|event| match &event.body {
+        EventBody::OtherService { content: Some(content), .. } => {
+            matches!(**content, ServiceContent::AddChildren(_) | ServiceContent::DeleteChildren(_))
+        }
+        EventBody::OtherService { content: None, .. }
+        | EventBody::VersionReport(_)
+        | EventBody::ProgressReport(_)
+        | EventBody::UnknownOta { .. }
+        | EventBody::Nameless
+        | EventBody::Rejected { .. } => false,
+    })
+}
+
 impl Desk<'_> {
     /// Does what the events of other services in a message ask for. Says whether there was something to do.
     pub(super) fn serve(
@@ -95,7 +148,7 @@ impl Desk<'_> {
     fn serve_one(
         &mut self,
         session: &SessionRef,
-        _subject: DeviceKey,
+        subject: DeviceKey,
         event: &UplinkEvent,
         content: &ServiceContent,
         at: WallTime,
@@ -109,13 +162,29 @@ impl Desk<'_> {
                 let answer = Answer::NoFiles { upload: *upload, file_name: file_name.clone() };
                 self.answer_with(session, event, What::Ready(answer), false);
             }
-            ServiceContent::SyncChildren { .. }
-            | ServiceContent::ChildStatuses(_)
-            | ServiceContent::AddChildren(_)
-            | ServiceContent::DeleteChildren(_)
-            | ServiceContent::Log(_)
+            ServiceContent::SyncChildren { version } if subject == session.device => {
+                self.answer.syncs.push((session.clone(), *version));
+            }
+            ServiceContent::SyncChildren { .. } => {}
+            ServiceContent::ChildStatuses(statuses) => {
+                let answer = self.update_statuses(session.device, statuses);
+                self.answer_with(session, event, What::Ready(answer), true);
+            }
+            ServiceContent::AddChildren(children) => {
+                let answer = self.add_children(session, children);
+                self.answer_with(session, event, What::Ready(answer), true);
+            }
+            ServiceContent::DeleteChildren(ids) => {
+                let answer = self.delete_children(session, ids);
+                self.answer_with(session, event, What::Ready(answer), true);
+            }
+            ServiceContent::Unusable { request: Some(request), problem } => {
+                let answer = children::refused(*request, problem);
+                self.answer_with(session, event, What::Ready(answer), true);
+            }
+            ServiceContent::Log(_)
             | ServiceContent::SdkInfo { .. }
-            | ServiceContent::Unusable { .. } => {}
+            | ServiceContent::Unusable { request: None, .. } => {}
         }
     }
 

@@ -190,6 +190,7 @@ impl Platform {
             package_ids: vec![package.to_owned()],
             devices: DeviceSelection::Ids(devices.iter().map(|id| id.to_string()).collect()),
             policy,
+            ext_info: None,
             start: true,
         };
         self.engine.create_campaign(&self.by, request).await.unwrap().campaign_id
@@ -326,6 +327,43 @@ impl Device {
         self.session.said(line);
         let (about, downlink) = decode_downlink(&payload).unwrap();
         (about.unwrap(), downlink)
+    }
+
+    /// The next word to the device that is like this; others stay.
+    pub async fn hears_matching(
+        &mut self,
+        wanted: impl Fn(&(DeviceId, Downlink)) -> bool,
+    ) -> (DeviceId, Downlink) {
+        let (line, word) = self
+            .next_matching(|delivery| match delivery {
+                Delivery::Say { line, payload, .. } => {
+                    let (about, downlink) = decode_downlink(payload).unwrap();
+                    let word = (about.unwrap(), downlink);
+                    wanted(&word).then_some((*line, word))
+                }
+                _ => None,
+            })
+            .await;
+        self.session.said(line);
+        word
+    }
+
+    /// The service in the next answer to the device.
+    pub async fn answer(&mut self) -> serde_json::Value {
+        let payload = self
+            .next_matching(|delivery| match delivery {
+                Delivery::Answer { payload, .. } => Some(payload.clone()),
+                _ => None,
+            })
+            .await;
+        let message: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!(message["object_device_id"], self.id.as_str());
+        message["services"][0].clone()
+    }
+
+    /// Waits for this acknowledgement, whatever comes before it.
+    pub async fn acknowledged(&mut self, ticket: u16) {
+        self.next_matching(|delivery| (*delivery == Delivery::Acknowledge(ticket)).then_some(())).await;
     }
 
     pub async fn hears_question(&mut self) {

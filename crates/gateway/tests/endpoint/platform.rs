@@ -143,6 +143,7 @@ impl Platform {
                     package_ids: vec![package.package_id],
                     devices: DeviceSelection::Ids(vec![device_id.into()]),
                     policy: Policy::default(),
+                    ext_info: None,
                     start: true,
                 },
             )
