@@ -29,3 +29,9 @@ pub const DOWNLOAD_QUIET_MS: u64 = 60_000;
 ///
 /// Devices report by themselves right after connecting; five seconds let that report come first.
 pub const SETTLE_UNDERWAY_MS: u64 = 5_000;
+
+/// Between two looks whether a child of a busy gateway may be asked, in milliseconds.
+///
+/// A gateway answers a question in a second or so; five seconds let a good part of its fifty be answered, and ten thousand
+/// children that wait cost two thousand rows a second at most.
+pub const ASK_LATER_MS: u64 = 5_000;

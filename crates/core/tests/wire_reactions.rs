@@ -232,6 +232,7 @@ impl Scene {
             open: true,
             cancelled: false,
             last_download: None,
+            may_ask: true,
         };
         let first = step(&self.deployment, event, &seen);
         let again = step(&first.deployment, event, &seen);

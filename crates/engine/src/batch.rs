@@ -543,6 +543,8 @@ impl<'a> Desk<'a> {
     // --- One step -------------------------------------------------------------------------------------------
 
     fn apply(&mut self, device: DeviceKey, index: usize, event: Event<'_>) {
+        let reach = self.folders.get(&device).and_then(|folder| folder.reach);
+        let may_ask = reach.is_none_or(|reach| reach.via == device || self.may_ask_through(reach));
         let Some(folder) = self.folders.get_mut(&device) else { return };
         let row = &mut folder.rows[index];
         let Some(binder) = self.binders.get_mut(&row.campaign) else { return };
@@ -554,6 +556,7 @@ impl<'a> Desk<'a> {
             open: is_open(&binder.row),
             cancelled: binder.row.state == CampaignState::Cancelled,
             last_download: self.around.downloads.last_seen(row.key, self.around.now),
+            may_ask,
         };
         let Step { deployment, say } = step(&row.deployment, event, &seen);
         if deployment != row.deployment {
@@ -610,6 +613,7 @@ impl<'a> Desk<'a> {
             open: is_open(&binder.row),
             cancelled: false, // what is finished is not cancelled
             last_download: None,
+            may_ask: false,
         };
         let after = step(&row.deployment, event, &seen).deployment;
         if after != row.deployment {

@@ -312,6 +312,39 @@ async fn an_installing_child_may_be_gone_for_a_while_and_is_asked_when_it_is_bac
 }
 
 #[tokio::test]
+async fn a_gateway_that_comes_back_is_asked_about_fifty_children_at_work_at_once_and_about_the_others_later()
+{
+    let (platform, mut gateway, children) = gateway_with(120).await;
+    let package = platform.package("v2", &[]).await;
+    let campaign = platform.campaign(&package, &children.iter().collect::<Vec<_>>(), Policy::default()).await;
+    for _ in 0..120 {
+        let (child, _) =
+            gateway.hears_matching(|(_, word)| matches!(word, Downlink::VersionQuery { .. })).await;
+        gateway.reports_version_of(&child, "v1").await;
+    }
+    let id = gateway.id.clone();
+    drop(gateway);
+    let mut gateway = platform.connect(&id).await;
+    let mut done = 0;
+    while done < 120 {
+        platform.clock.pass(Duration::from_secs(6)); // the five seconds after a reconnect, and between two looks
+        let round = 50.min(120 - done);
+        let mut asked = Vec::new();
+        for _ in 0..round {
+            let (child, word) = gateway.hears_about().await;
+            assert_eq!(word, Downlink::VersionQuery { task: None });
+            asked.push(child);
+        }
+        assert!(gateway.heard_nothing_for(Duration::from_millis(50)).await, "more than {round} at once");
+        for child in asked {
+            gateway.reports_version_of(&child, "v2").await;
+            done += 1;
+        }
+    }
+    platform.until_campaign(&campaign, "finished").await;
+}
+
+#[tokio::test]
 async fn a_child_that_speaks_is_there_whatever_was_said_of_it() {
     let (platform, mut gateway, children) = gateway_with(1).await;
     gateway.says_of(&children[0], "OFFLINE").await;

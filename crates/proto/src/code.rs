@@ -161,6 +161,25 @@ impl FailureCode {
         }
     }
 
+    /// The published platform's own words for such an end, where it has some. Which code gets which is our reading: the
+    /// page lists the words without codes.
+    pub fn published_words(self) -> Option<&'static str> {
+        match self {
+            FailureCode::NoStorage => Some("Not enough storage for the new firmware package"),
+            FailureCode::DownloadTimeout => Some("Waiting for device downloaded package timeout"),
+            FailureCode::VerifyFailed => Some("Integrity check failure for new downloaded package"),
+            FailureCode::UnsupportedPackage => Some("Unsupported package type"),
+            FailureCode::NoMemory => Some("Out of memory during downloading process"),
+            FailureCode::InstallFailed => Some("Firmware update failed"),
+            FailureCode::DeviceInUse
+            | FailureCode::PoorSignal
+            | FailureCode::AlreadyLatest
+            | FailureCode::LowBattery
+            | FailureCode::Internal
+            | FailureCode::Vendor(_) => None,
+        }
+    }
+
     /// Whether the same attempt may succeed later without anyone changing anything: the device was busy
     /// (1), the signal poor (2), the battery low (4) or the download slow (6).
     pub fn is_transient(self) -> bool {

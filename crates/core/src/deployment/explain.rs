@@ -80,7 +80,10 @@ fn reason(because: &Because, deployment: &Deployment, target: &str) -> String {
         Because::NoResult => {
             "Wait for the device to report upgrade result timeout: no final report came in time.".into()
         }
-        Because::Code(code) => format!("The device reported result code {code}"),
+        Because::Code(code) => match code.published_words() {
+            Some(words) => format!("{words}: the device reported result code {code}"),
+            None => format!("The device reported result code {code}"),
+        },
         Because::RunsOther(version) => format!(
             "The device said it was done, but runs {} instead of {target}.",
             version.as_deref().unwrap_or("another version")

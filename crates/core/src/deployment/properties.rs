@@ -389,6 +389,8 @@ enum Act {
     Downloads,
     Pauses,
     GoesOn,
+    /// The device's gateway has enough questions to answer, or has not.
+    IsCrowded(bool),
     CampaignIsCancelled,
     /// A timer fires, due or not.
     IsWoken,
@@ -416,6 +418,7 @@ struct World {
     open: bool,
     cancelled: bool,
     last_download: Option<ServiceTime>,
+    may_ask: bool,
 }
 
 impl History {
@@ -428,6 +431,7 @@ impl History {
             open: true,
             cancelled: false,
             last_download: None,
+            may_ask: true,
         };
         let mut deployment = Deployment::queued();
         for (pause, act) in &self.acts {
@@ -457,6 +461,7 @@ impl World {
             open: self.open,
             cancelled: self.cancelled,
             last_download: self.last_download,
+            may_ask: self.may_ask,
         }
     }
 
@@ -494,6 +499,10 @@ impl World {
             }
             Act::Pauses => {
                 self.open = false;
+                return None;
+            }
+            Act::IsCrowded(crowded) => {
+                self.may_ask = !crowded;
                 return None;
             }
             Act::GoesOn => {
@@ -549,7 +558,7 @@ const BEGINNING: [fn() -> Act; 7] = [
 ];
 
 /// What may happen, and how often it does in proportion to the others.
-const ACTS: [(u64, ReadOff); 22] = [
+const ACTS: [(u64, ReadOff); 24] = [
     (14, |_| Act::IsDue),
     (3, |_| Act::IsWoken),
     (12, |dice| Act::Says(dice.version_report())),
@@ -567,6 +576,8 @@ const ACTS: [(u64, ReadOff); 22] = [
     (1, |_| Act::Opens),
     (1, |_| Act::Pauses),
     (2, |_| Act::GoesOn),
+    (1, |_| Act::IsCrowded(true)),
+    (2, |_| Act::IsCrowded(false)),
     (1, |_| Act::CampaignIsCancelled),
     (1, |dice| dice.seldom(Act::IsCancelled)),
     (1, |dice| dice.seldom(Act::IsSuperseded)),

@@ -7,7 +7,7 @@ use otaru_proto::{FailureCode, PackageKind, Percent, ProgressReport, ResultCode,
 use super::outcome::{Because, Outcome, OutcomeKind};
 use super::state::{Deployment, Doubt, Question, State, Underway};
 use crate::campaign::{Choice, PackageFacts, Policy, choose};
-use crate::limits::{DOWNLOAD_QUIET_MS, QUESTIONS_MAX, SETTLE_UNDERWAY_MS};
+use crate::limits::{ASK_LATER_MS, DOWNLOAD_QUIET_MS, QUESTIONS_MAX, SETTLE_UNDERWAY_MS};
 use crate::{Epoch, ServiceTime};
 
 /// What happened.
@@ -61,6 +61,9 @@ pub struct Circumstances<'a> {
     pub cancelled: bool,
     /// When the device last asked for bytes of its package.
     pub last_download: Option<ServiceTime>,
+    /// One more question may be open now through the session that reaches the device. `false` only for a child of a gateway
+    /// that has enough to answer; what need not be asked at once is then asked later.
+    pub may_ask: bool,
 }
 
 /// What is now to be said to the device.
@@ -414,8 +417,9 @@ fn woken(current: Deployment, mut underway: Underway, seen: &Circumstances<'_>) 
     }
     if seen.now >= underway.until {
         return match seen.reachable {
-            // One last question, in case the only thing missing is the report.
-            Some(epoch) if !underway.last_call => {
+            // One last question, in case the only thing missing is the report. The end does not wait for a gateway that has
+            // enough to answer; what its child says later is noted as late truth.
+            Some(epoch) if !underway.last_call && seen.may_ask => {
                 underway = asking(Underway { last_call: true, ..underway }, seen, epoch);
                 underway.until = seen.now.after(seen.policy.timers.answer());
                 say(with_underway(current, underway), Say::AskVersion)
@@ -429,8 +433,12 @@ fn woken(current: Deployment, mut underway: Underway, seen: &Circumstances<'_>) 
     }
     if underway.look_again.is_some_and(|at| seen.now >= at) {
         underway.look_again = None;
-        if let Some(epoch) = seen.reachable {
-            return say(with_underway(current, asking(underway, seen, epoch)), Say::AskVersion);
+        match seen.reachable {
+            Some(epoch) if seen.may_ask => {
+                return say(with_underway(current, asking(underway, seen, epoch)), Say::AskVersion);
+            }
+            Some(_) => underway.look_again = Some(ask_later(seen)),
+            None => {}
         }
     }
     with_underway(current, underway)
@@ -533,6 +541,11 @@ fn with_underway(current: Deployment, underway: Underway) -> Step {
 
 fn ask(seen: &Circumstances<'_>, epoch: Epoch, times: u8) -> Question {
     Question { epoch, until: seen.now.after(seen.policy.timers.answer()), times }
+}
+
+/// When to look again for a device that may not be asked now.
+fn ask_later(seen: &Circumstances<'_>) -> ServiceTime {
+    seen.now.after(core::time::Duration::from_millis(ASK_LATER_MS))
 }
 
 /// The device that was told is asked in this session, and so need not be looked at again for being asked.

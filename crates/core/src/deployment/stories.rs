@@ -12,7 +12,8 @@ use std::{format, vec};
 
 use Happening::*;
 use otaru_proto::{
-    EventBody, PackageKind, Percent, ProgressReport, ResultCode, Version, VersionReport, decode_uplink,
+    EventBody, FailureCode, PackageKind, Percent, ProgressReport, ResultCode, Version, VersionReport,
+    decode_uplink,
 };
 
 use super::{
@@ -700,6 +701,28 @@ fn not_told_again_for_an_answer_that_another_session_gives() {
 }
 
 #[test]
+fn a_child_is_asked_later_while_its_gateway_has_too_many_questions_to_answer() {
+    told(&[
+        ("0:20", Crowded, "offered; wake at 24:00"),
+        ("0:20", Back(2), "offered; wake at 0:20:05"),
+        ("0:20:05", Woken, "offered; wake at 0:20:10"),
+        ("0:20:10", Woken, "offered; wake at 0:20:15"),
+        ("0:20:14", Roomy, "offered; wake at 0:20:15"),
+        ("0:20:15", Woken, "offered; ask version; wake at 0:23:15"),
+    ]);
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_gateway_that_has_too_many_questions_to_answer() {
+    told(&[
+        ("0:01", at_work(10), "running 10%; wake at 24:00"),
+        ("23:59", Crowded, "running 10%; wake at 24:00"),
+        ("24:00", Woken, "timed_out: no result"),
+        ("24:01", runs("v2"), "timed_out: no result; late success"),
+    ]);
+}
+
+#[test]
 fn told_again_a_minute_after_the_last_download() {
     told(&[
         ("0:20", Downloads, "offered; wake at 24:00"),
@@ -1089,7 +1112,8 @@ fn an_end_is_explained_with_the_code_the_meaning_and_the_devices_own_words() {
     let end = told(&[("0:01", told_why, "failed: code 7")]);
     assert_eq!(
         explain(&end, &campaign().packages),
-        "The device reported result code 7: The package failed its check on the device. \
+        "Integrity check failure for new downloaded package: \
+         the device reported result code 7: The package failed its check on the device. \
          In its words: \u{201c}md5 check fail\u{201d}."
     );
 }
@@ -1101,6 +1125,13 @@ fn the_platforms_published_words_are_in_the_explanations() {
         (Because::NoVersionAnswer, "Waiting for report device firmware version timeout"),
         (Because::NoResult, "Wait for the device to report upgrade result timeout"),
         (Because::Busy, "Task Conflict"),
+        (Because::Code(FailureCode::NoStorage), "Not enough storage for the new firmware package"),
+        (Because::Code(FailureCode::DownloadTimeout), "Waiting for device downloaded package timeout"),
+        (Because::Code(FailureCode::VerifyFailed), "Integrity check failure for new downloaded package"),
+        (Because::Code(FailureCode::UnsupportedPackage), "Unsupported package type"),
+        (Because::Code(FailureCode::NoMemory), "Out of memory during downloading process"),
+        (Because::Code(FailureCode::InstallFailed), "Firmware update failed"),
+        (Because::Code(FailureCode::LowBattery), "The device reported result code 4: The battery is too low"),
     ] {
         let mut deployment = Deployment::queued();
         deployment.state = State::Waiting { until: ServiceTime(0), because: end };
@@ -1152,6 +1183,10 @@ enum Happening {
     Resumed,
     /// The campaign was cancelled, and its deployments are being ended.
     CampaignCancelled,
+    /// Too many questions are open through the device's gateway.
+    Crowded,
+    /// There is room for one more.
+    Roomy,
     Woken,
     Cancelled,
     Superseded,
@@ -1291,6 +1326,7 @@ impl Campaign {
             last_download: None,
             open: true,
             cancelled: false,
+            may_ask: true,
         }
     }
 }
@@ -1303,6 +1339,7 @@ struct Machine<'a> {
     last_download: Option<ServiceTime>,
     open: bool,
     cancelled: bool,
+    may_ask: bool,
 }
 
 impl Machine<'_> {
@@ -1325,6 +1362,8 @@ impl Machine<'_> {
             Downloads => self.last_download = Some(self.now),
             Paused => self.open = false,
             Resumed => self.open = true,
+            Crowded => self.may_ask = false,
+            Roomy => self.may_ask = true,
             CampaignCancelled => (self.open, self.cancelled) = (false, true),
             Opened | StaleStart(_) | StaleBack(_) | StaleLost | Says(_) | Reports(_) | Woken | Cancelled
             | Superseded | Conflicted | Removed => {}
@@ -1341,7 +1380,7 @@ impl Machine<'_> {
             Superseded => Event::Superseded,
             Conflicted => Event::Conflicted,
             Removed => Event::Removed,
-            Appeared(_) | Vanished | Downloads | Paused | Resumed | CampaignCancelled => {
+            Appeared(_) | Vanished | Downloads | Paused | Resumed | CampaignCancelled | Crowded | Roomy => {
                 return self.shown(None);
             }
         };
@@ -1353,6 +1392,7 @@ impl Machine<'_> {
             open: self.open,
             cancelled: self.cancelled,
             last_download: self.last_download,
+            may_ask: self.may_ask,
         };
         let first = step(&self.deployment, event, &seen);
         let again = step(&first.deployment, event, &seen);
