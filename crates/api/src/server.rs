@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::TryFutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use otaru_engine::Engine;
@@ -27,6 +28,7 @@ use tower::ServiceExt;
 
 use crate::guarded::Guarded;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
+use crate::metered::Metered;
 use crate::router::{Metrics, router};
 
 /// Where to listen, and how patiently.
@@ -243,7 +245,7 @@ impl Drop for Counted {
 /// Requests and answers, until the peer closes or the house does.
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, house: &House) {
     let answer = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        house.router.clone().oneshot(request.map(Body::new))
+        house.router.clone().oneshot(request.map(Body::new)).map_ok(Metered::new)
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())

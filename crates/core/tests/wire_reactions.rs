@@ -232,6 +232,7 @@ impl Scene {
             open: true,
             cancelled: false,
             last_download: None,
+            watched_since: None,
         };
         let first = step(&self.deployment, event, &seen);
         let again = step(&first.deployment, event, &seen);

@@ -95,6 +95,7 @@ pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
             | Input::Reachable { device, .. }
             | Input::Lost { device }
             | Input::Consider { device }
+            | Input::Fetched { device, .. }
             | Input::Due { device } => {
                 devices.insert(*device);
             }
@@ -248,7 +249,20 @@ impl<'a> Desk<'a> {
                     self.apply(*device, index, Event::Woken);
                 }
             }
+            Input::Fetched { device, deployment, attempt } => {
+                self.fetched(*device, *deployment, Event::Fetched { attempt: *attempt });
+            }
             Input::Said(line) => self.changes.said.push(*line),
+        }
+    }
+
+    /// The device's package was served whole. The device may have been faster, and have ended the deployment.
+    fn fetched(&mut self, device: DeviceKey, deployment: DeploymentKey, event: Event<'_>) {
+        let Some(folder) = self.folders.get(&device) else { return };
+        if let Some(index) = folder.rows.iter().position(|row| row.key == deployment) {
+            self.apply(device, index, event);
+        } else if folder.last_finished.as_ref().is_some_and(|row| row.key == deployment) {
+            self.late(device, event);
         }
     }
 
@@ -518,6 +532,7 @@ impl<'a> Desk<'a> {
         let Some(folder) = self.folders.get_mut(&device) else { return };
         let row = &mut folder.rows[index];
         let Some(binder) = self.binders.get_mut(&row.campaign) else { return };
+        let served = self.around.downloads.seen(row.key, self.around.now);
         let seen = Circumstances {
             now: self.around.now,
             reachable: folder.reach.map(|reach| reach.epoch),
@@ -525,7 +540,8 @@ impl<'a> Desk<'a> {
             policy: &binder.row.policy,
             open: is_open(&binder.row),
             cancelled: binder.row.state == CampaignState::Cancelled,
-            last_download: self.around.downloads.last_seen(row.key, self.around.now),
+            last_download: served.last,
+            watched_since: served.watched_since,
         };
         let Step { deployment, say } = step(&row.deployment, event, &seen);
         if deployment != row.deployment {
@@ -582,6 +598,7 @@ impl<'a> Desk<'a> {
             open: is_open(&binder.row),
             cancelled: false, // what is finished is not cancelled
             last_download: None,
+            watched_since: None,
         };
         let after = step(&row.deployment, event, &seen).deployment;
         if after != row.deployment {

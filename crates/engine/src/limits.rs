@@ -87,3 +87,18 @@ pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Durati
 /// How long deadlines rest after one that cannot be processed. Long enough that the search for it costs little,
 /// short against the shortest timer of the published platform.
 pub const DUE_REST: Duration = Duration::from_secs(10);
+
+/// Separate parts of one package that are remembered as served.
+///
+/// SDKs ask for a package from its beginning or from where they stopped; a downloader of several streams asks for some
+/// eight at once. 64 parts are a kilobyte, and bound what somebody who asks for every second byte can cost.
+pub const COVERAGE_PARTS_MAX: usize = 64;
+
+/// Deployments whose downloads are remembered; past it, those that are quiet are forgotten.
+///
+/// An entry is some 200 bytes, with the usual one part, so that this is 50 MB; a deployment that ends takes its entry
+/// with it. What was forgotten costs a progress display and makes "fetched or not?" unknown, nothing else.
+pub const DOWNLOADS_REMEMBERED_MAX: usize = 250_000;
+
+/// How long a quiet download is remembered: the 24 h of the published upgrade timer, and the rest of an hour.
+pub const DOWNLOAD_REMEMBERED: Duration = Duration::from_secs(25 * 3_600);
