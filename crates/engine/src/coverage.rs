@@ -64,26 +64,30 @@ mod tests {
 
     use super::*;
 
-    fn of(served: &[Range<u64>]) -> Coverage {
+    fn of(served: &[(u64, u64)]) -> Coverage {
         let mut coverage = Coverage::default();
-        served.iter().for_each(|range| coverage.add(range.clone()));
+        served.iter().for_each(|(start, end)| coverage.add(*start..*end));
         coverage
+    }
+
+    fn parts(served: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        of(served).parts.iter().map(|part| (part.start, part.end)).collect()
     }
 
     #[test]
     fn pieces_that_meet_become_one() {
-        assert_eq!(of(&[0..10, 20..30, 10..20]).parts, [0..30]);
-        assert_eq!(of(&[20..30, 0..10]).parts, [0..10, 20..30]);
-        assert_eq!(of(&[0..10, 20..30, 40..50, 5..45]).parts, [0..50]);
-        assert_eq!(of(&[5..5]).parts, []);
+        assert_eq!(parts(&[(0, 10), (20, 30), (10, 20)]), [(0, 30)]);
+        assert_eq!(parts(&[(20, 30), (0, 10)]), [(0, 10), (20, 30)]);
+        assert_eq!(parts(&[(0, 10), (20, 30), (40, 50), (5, 45)]), [(0, 50)]);
+        assert_eq!(parts(&[(5, 5)]), []);
     }
 
     #[test]
     fn what_a_retry_repeats_counts_once() {
-        assert_eq!(of(&[0..600, 0..600, 300..700]).bytes(), 700);
-        assert!(!of(&[0..600, 0..600]).is_whole(1_000));
-        assert!(of(&[0..600, 0..1_000]).is_whole(1_000));
-        assert!(of(&[500..1_000, 0..500]).is_whole(1_000));
+        assert_eq!(of(&[(0, 600), (0, 600), (300, 700)]).bytes(), 700);
+        assert!(!of(&[(0, 600), (0, 600)]).is_whole(1_000));
+        assert!(of(&[(0, 600), (0, 1_000)]).is_whole(1_000));
+        assert!(of(&[(500, 1_000), (0, 500)]).is_whole(1_000));
     }
 
     #[test]

@@ -134,7 +134,7 @@ async fn body(found: Download, start: u64, length: u64) -> Result<(Body, Meter),
             .map_err(|error| Problem::internal(format!("cannot seek in an artifact: {error}")))?;
     }
     let chunks = ReaderStream::with_capacity(reader.take(length), DOWNLOAD_CHUNK_BYTES);
-    Ok((Body::from_stream(chunks), Meter::new(tally, start)))
+    Ok((Body::from_stream(chunks), Meter::new(start, move |served| tally.add(served))))
 }
 
 #[cfg(test)]
