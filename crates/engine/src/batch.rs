@@ -585,7 +585,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The truth that arrives after the end, for the deployment that finished last.
+    /// What arrives after the end, for the deployment that finished last: the truth, or the end of a download.
     fn late(&mut self, device: DeviceKey, event: Event<'_>) {
         let Some(folder) = self.folders.get_mut(&device) else { return };
         let Some(row) = &mut folder.last_finished else { return };
@@ -604,6 +604,7 @@ impl<'a> Desk<'a> {
         if after != row.deployment {
             row.deployment = after;
             row.updated_at = self.around.wall;
+            self.changes.deployments.retain(|before| before.key != row.key); // the truth and a download, at once
             self.changes.deployments.push(row.clone());
         }
     }

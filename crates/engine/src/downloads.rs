@@ -456,6 +456,48 @@ mod tests {
     }
 
     #[test]
+    fn what_was_served_whole_is_never_said_not_to_be_though_it_is_not_stored_yet() {
+        let activity = DownloadActivity::watched_since(Epoch(10));
+        let now = ServiceTime(0);
+        activity.begin(KEY, 1, 100, now, WallTime(0));
+        assert!(activity.add(KEY, 1, 0..100, now, WallTime(0)));
+        assert_eq!(activity.seen(KEY, now).watched_since, None);
+    }
+
+    #[test]
+    fn what_has_ended_is_forgotten_with_its_last_request() {
+        let activity = DownloadActivity::watched_since(Epoch(10));
+        let now = ServiceTime(0);
+        activity.begin(KEY, 1, 100, now, WallTime(0));
+        activity.forget(KEY);
+        assert!(activity.view(KEY, 1, false, 100).is_some(), "still being served");
+        activity.end(KEY, now);
+        assert!(activity.lock().is_empty());
+    }
+
+    #[test]
+    fn past_the_limit_the_quiet_ones_go() {
+        let activity = DownloadActivity::watched_since(Epoch(10));
+        let at = |secs: u64| ServiceTime(0).after(Duration::from_secs(secs));
+        let count = i64::try_from(DOWNLOADS_REMEMBERED_MAX).unwrap();
+        for key in 0..=count {
+            activity.begin(DeploymentKey(key), 1, 100, at(0), WallTime(0));
+            activity.add(DeploymentKey(key), 1, 0..1, at(0), WallTime(0));
+            activity.end(DeploymentKey(key), at(0));
+        }
+        activity.tidy(at(30), || Epoch(20));
+        assert_eq!(activity.lock().len(), DOWNLOADS_REMEMBERED_MAX + 1, "a device may still be at it");
+        activity.begin(KEY, 1, 100, at(61), WallTime(0));
+        activity.tidy(at(61), || Epoch(20));
+        assert_eq!(activity.lock().keys().collect::<Vec<_>>(), [&KEY]);
+        assert_eq!(
+            activity.seen(KEY, at(61)).watched_since,
+            Some(Epoch(20)),
+            "what was forgotten is not known"
+        );
+    }
+
+    #[test]
     fn a_new_attempt_begins_with_nothing_and_the_bytes_of_the_last_one_do_not_count_for_it() {
         let activity = DownloadActivity::watched_since(Epoch(1));
         let now = ServiceTime(0);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use otaru_core::campaign::{Policy, Retry};
 use otaru_engine::{Declared, DeploymentView, Download};
-use otaru_proto::{Access, DeviceId, Notice};
-use support::{Device, Platform, WoundClock, settings};
+use otaru_proto::{Access, DeviceId, Notice, Version, VersionReport, encode_version_report};
+use support::{Device, Platform, WoundClock, progress_report, settings};
 
 /// What `Platform::package("v2", …)` holds.
 const IMAGE: &[u8] = b"image v2";
@@ -121,6 +121,36 @@ async fn a_device_that_goes_on_with_a_range_after_a_restart_is_not_warned_of() {
     told.device.report_progress(0, 100, "v2").await;
     let shown = told.shown().await;
     assert_eq!((shown.outcome, shown.unfetched_success), (Some("installed"), false));
+}
+
+#[tokio::test]
+async fn a_download_that_ends_just_after_the_success_takes_the_warning_back() {
+    let mut told = Told::open(Policy::default()).await;
+    let download = told.asks().await;
+    download.tally.add(0..SIZE - 1);
+    told.device.report_progress(0, 100, "v2").await;
+    assert!(told.shown().await.unfetched_success);
+    download.tally.add(SIZE - 1..SIZE);
+    told.until_fetched().await;
+    assert!(!told.shown().await.unfetched_success);
+}
+
+#[tokio::test]
+async fn the_late_truth_and_the_end_of_a_download_may_come_in_one_batch() {
+    let mut told = Told::open(Policy::default()).await;
+    let download = told.asks().await;
+    told.device.report_progress(7, 0, "v1").await;
+    let faults = told.platform.faults.as_ref().unwrap();
+    faults.stall();
+    let id = told.device.id.clone();
+    told.device.publish(progress_report(&id, 0, 1, "v1")); // the batch that waits; the others make up the next one
+    let version = VersionReport { fw_version: Version::as_sent("v2"), ..VersionReport::default() };
+    told.device.publish(encode_version_report(&id, &version, None));
+    download.tally.add(0..SIZE);
+    faults.resume();
+    told.until_fetched().await;
+    assert!(told.shown().await.late_success);
+    assert!(told.platform.engine.health().ready);
 }
 
 #[tokio::test]

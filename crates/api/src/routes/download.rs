@@ -3,7 +3,7 @@
 //! The readers are the device SDKs, and the least of them decides: the head comes before the body in the first
 //! write, has few and short lines, `Content-Length` and an unquoted `filename=`; the body is the file itself,
 //! never compressed, redirected or sent in chunks. One of the SDKs keeps the body of an error as the package,
-//! so errors are tiny. None of them understands 429.
+//! so the bodies of errors are at most 256 bytes. None of them understands 429.
 //!
 //! Ranges (RFC 9110, 14): a single one is served; several are answered with the whole file, which every client
 //! must accept; one that begins after the end is 416. `If-Range` must be the ETag, otherwise the whole file.

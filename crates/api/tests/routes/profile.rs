@@ -191,7 +191,11 @@ async fn the_bodies_of_refusals_are_tiny_and_say_what_is_wrong() {
     let told = Told::open().await;
     let open = Open::start(&told.house, Limits::default()).await;
     let Notice { path, token, .. } = &told.notice;
-    let get = |path: &str, lines: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+    // The longest id that a caller may bring, because it comes back in the body.
+    let id = "i".repeat(otaru_api::limits::REQUEST_ID_BYTES_MAX);
+    let get = |path: &str, lines: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: h\r\nX-Request-Id: {id}\r\n{lines}\r\n")
+    };
     let elsewhere = format!("/download/{}/lamp.bin?access_token={token}", "0".repeat(24));
     let bearer = format!("Authorization: Bearer {token}\r\n");
     for (request, status) in [
@@ -200,6 +204,8 @@ async fn the_bodies_of_refusals_are_tiny_and_say_what_is_wrong() {
         (get(path, &format!("Authorization: Bearer {}\r\n", "x".repeat(4_000))), 401),
         (get(&elsewhere, ""), 404),
         (get("/download/nonsense", ""), 404),
+        (get(&format!("/download/{}/lamp.bin?access_token={token}", "n".repeat(4_000)), ""), 404),
+        (get("/download/%ff/lamp.bin", ""), 400),
         (get(path, &format!("{bearer}Range: bytes=99-\r\n")), 416),
         (get(path, &bearer).replacen("GET", "POST", 1), 405),
     ] {

@@ -15,6 +15,7 @@ use crate::download::Told;
 use crate::house::{House, IMAGE, IMAGE_SHA256, METRICS, PATIENCE, eventually};
 use crate::metrics::Counted;
 
+/// Capture fact 4, protocol quirk 25.
 #[tokio::test]
 async fn the_head_of_a_download_is_exactly_this() {
     let told = Told::open().await;
@@ -40,6 +41,7 @@ async fn the_head_of_a_download_is_exactly_this() {
     );
 }
 
+/// Capture fact 5.
 #[tokio::test]
 async fn the_c_sdks_line_ends_are_understood() {
     let told = Told::open().await;
