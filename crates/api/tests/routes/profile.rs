@@ -10,7 +10,7 @@ use otaru_api::Limits;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::download::Told;
@@ -20,34 +20,16 @@ use crate::sockets::{Open, ask, read_once, split};
 /// The largest body of a refused download: the SDK that saves it as the package saves no more than this.
 const ERROR_BODY_BYTES_MAX: usize = 256;
 
-/// Capture section 5.
+/// Capture section 5, capture facts 4 and 5, protocol quirk 25.
 #[tokio::test]
-async fn every_sdk_gets_the_file_plain_and_whole_whatever_it_says_it_accepts() {
+async fn every_sdk_gets_the_file_as_it_is_whatever_it_says_it_accepts() {
     let told = Told::open().await;
     let open = Open::start(&told.house, Limits::default()).await;
     for request in requests(&told.notice) {
-        let mut stream = open.plain().await;
-        let answer = ask(&mut stream, &request).await;
-        is_what_sdks_read(&answer.head);
-        assert_eq!(answer.body, IMAGE, "{request}");
-    }
-}
-
-/// Protocol quirk 25, capture facts 4 and 5: without a server name, without ALPN, in TLS 1.2 and 1.3.
-#[tokio::test]
-async fn every_sdk_gets_the_same_over_tls_of_both_versions() {
-    let told = Told::open().await;
-    let open = Open::start(&told.house, Limits::default()).await;
-    for version in [&TLS12, &TLS13] {
-        for request in requests(&told.notice) {
-            let config = tls(&open, version, &[]);
-            let connector = tokio_rustls::TlsConnector::from(config);
-            let socket = TcpStream::connect(open.secure).await.unwrap();
-            let mut stream = connector.connect(by_address(&open), socket).await.unwrap();
-            assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        for (way, mut stream) in each_way(&open).await {
             let answer = ask(&mut stream, &request).await;
             is_what_sdks_read(&answer.head);
-            assert_eq!(answer.body, IMAGE, "{request}");
+            assert_eq!(answer.body, IMAGE, "{way}: {request}");
         }
     }
 }
@@ -126,10 +108,11 @@ async fn an_address_as_the_server_name_is_answered_like_none() {
 async fn the_stray_line_end_of_the_c_sdk_does_not_spoil_the_next_request() {
     let told = Told::open().await;
     let open = Open::start(&told.house, Limits::default()).await;
-    let mut stream = open.plain().await;
-    for request in [c_v2(&told.notice), c_v2(&told.notice), told.request("Range: bytes=30-\r\n")] {
-        let answer = ask(&mut stream, &request).await;
-        assert_eq!(answer.body, IMAGE[IMAGE.len() - answer.body.len()..]);
+    for (way, mut stream) in each_way(&open).await {
+        for request in [c_v2(&told.notice), c_v2(&told.notice), told.request("Range: bytes=30-\r\n")] {
+            let answer = ask(&mut stream, &request).await;
+            assert_eq!(answer.body, IMAGE[IMAGE.len() - answer.body.len()..], "{way}");
+        }
     }
 }
 
@@ -142,7 +125,9 @@ async fn the_token_is_taken_with_and_without_a_blank_in_any_case_and_from_the_qu
         ["Authorization: Bearer ", "Authorization:Bearer ", "authorization:bearer ", "AUTHORIZATION: BEARER "]
     {
         let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n{line}{token}\r\n\r\n");
-        assert_eq!(ask(&mut open.plain().await, &request).await.body, IMAGE, "{line}");
+        for (way, mut stream) in each_way(&open).await {
+            assert_eq!(ask(&mut stream, &request).await.body, IMAGE, "{way}: {line}");
+        }
     }
     let request = format!("GET {path}?access_token={token} HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(ask(&mut open.plain().await, &request).await.body, IMAGE);
@@ -153,7 +138,6 @@ async fn ranges_have_their_exact_heads() {
     let told = Told::open().await;
     let open = Open::start(&told.house, Limits::default()).await;
     let etag = format!("\"{}\"", told.notice.sha256);
-    let mut stream = open.plain().await;
     for (lines, status, range, body) in [
         ("Range: bytes=5-9\r\n".into(), "206 Partial Content", Some("bytes 5-9/36"), &IMAGE[5..10]),
         (
@@ -165,10 +149,12 @@ async fn ranges_have_their_exact_heads() {
         ("Range: bytes=30-\r\nIf-Range: \"other\"\r\n".into(), "200 OK", None, IMAGE),
         ("Range: bytes=0-1,4-5\r\n".into(), "200 OK", None, IMAGE),
     ] {
-        let answer = ask(&mut stream, &told.request(&lines)).await;
-        assert!(answer.head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{lines}{}", answer.head);
-        let said = answer.head.lines().find_map(|line| line.strip_prefix("Content-Range: "));
-        assert_eq!((said, &answer.body[..]), (range, body), "{lines}");
+        for (way, mut stream) in each_way(&open).await {
+            let answer = ask(&mut stream, &told.request(&lines)).await;
+            assert!(answer.head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{way}: {}", answer.head);
+            let said = answer.head.lines().find_map(|line| line.strip_prefix("Content-Range: "));
+            assert_eq!((said, &answer.body[..]), (range, body), "{way}: {lines}");
+        }
     }
 }
 
@@ -176,13 +162,14 @@ async fn ranges_have_their_exact_heads() {
 async fn a_head_request_is_answered_with_the_same_head_and_keeps_the_connection() {
     let told = Told::open().await;
     let open = Open::start(&told.house, Limits::default()).await;
-    let mut stream = open.plain().await;
-    stream.write_all(told.request("").replacen("GET", "HEAD", 1).as_bytes()).await.unwrap();
-    let head = read_once(&mut stream).await;
-    let (head, rest) = split(&head).unwrap();
-    is_what_sdks_read(head);
-    assert_eq!(rest, b"");
-    assert_eq!(ask(&mut stream, &told.request("")).await.body, IMAGE);
+    for (way, mut stream) in each_way(&open).await {
+        stream.write_all(told.request("").replacen("GET", "HEAD", 1).as_bytes()).await.unwrap();
+        let all = read_once(&mut stream).await;
+        let (head, rest) = split(&all).unwrap();
+        is_what_sdks_read(head);
+        assert_eq!(rest, b"", "{way}");
+        assert_eq!(ask(&mut stream, &told.request("")).await.body, IMAGE, "{way}");
+    }
 }
 
 /// Protocol quirk 28: one SDK keeps the body of an error as the package.
@@ -209,11 +196,13 @@ async fn the_bodies_of_refusals_are_tiny_and_say_what_is_wrong() {
         (get(path, &format!("{bearer}Range: bytes=99-\r\n")), 416),
         (get(path, &bearer).replacen("GET", "POST", 1), 405),
     ] {
-        let answer = ask(&mut open.plain().await, &request).await;
-        assert!(answer.head.starts_with(&format!("HTTP/1.1 {status} ")), "{}", answer.head);
-        assert!(answer.body.len() <= ERROR_BODY_BYTES_MAX, "{} bytes: {request}", answer.body.len());
-        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-        assert!(!body["message"].as_str().unwrap().is_empty());
+        for (way, mut stream) in each_way(&open).await {
+            let answer = ask(&mut stream, &request).await;
+            assert!(answer.head.starts_with(&format!("HTTP/1.1 {status} ")), "{way}: {}", answer.head);
+            assert!(answer.body.len() <= ERROR_BODY_BYTES_MAX, "{} bytes: {request}", answer.body.len());
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert!(!body["message"].as_str().unwrap().is_empty());
+        }
     }
     let mut told = told;
     told.gadget.runs("v2").await;
@@ -401,6 +390,23 @@ fn tls(
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Arc::new(config)
 }
+
+/// A fresh connection of each kind that a device may make.
+async fn each_way(open: &Open) -> Vec<(&'static str, Box<dyn Duplex>)> {
+    let mut ways: Vec<(&'static str, Box<dyn Duplex>)> = vec![("plain", Box::new(open.plain().await))];
+    for (name, version) in [("TLS 1.2", &TLS12), ("TLS 1.3", &TLS13)] {
+        let connector = tokio_rustls::TlsConnector::from(tls(open, version, &[]));
+        let socket = TcpStream::connect(open.secure).await.unwrap();
+        let stream = connector.connect(by_address(open), socket).await.unwrap();
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        ways.push((name, Box::new(stream)));
+    }
+    ways
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 fn by_address(open: &Open) -> ServerName<'static> {
     ServerName::IpAddress(open.secure.ip().into())

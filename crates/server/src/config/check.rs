@@ -83,16 +83,16 @@ impl Checker {
         let (mqtt, http) = (self.plain("mqtt", allow_plaintext), self.plain("http", allow_plaintext));
         let (mqtts, https) = (self.address("mqtts"), self.address("https"));
         let device_https = self.address("device_https");
-        if self.are_off("mqtt", "mqtts") {
+        if self.are_off(&["mqtt", "mqtts"]) {
             self.wrong(
                 "mqtt",
                 "mqtt and mqtts are both off, so that no device can connect; give one an address",
             );
         }
-        if self.are_off("http", "https") {
+        if self.are_off(&["http", "https", "device_https"]) {
             self.wrong(
                 "http",
-                "http and https are both off, so that nobody can download; give one an address",
+                "http, https and device_https are all off, so that nobody can download; give one an address",
             );
         }
         let tls = self.tls([mqtts, https, device_https].iter().any(Option::is_some));
@@ -215,9 +215,9 @@ impl Checker {
         Some(address)
     }
 
-    /// Whether both were switched off, rather than one of them being misspelt.
-    fn are_off(&self, plain: &'static str, secure: &'static str) -> bool {
-        [plain, secure].iter().all(|name| values::address(&self.text(name)) == Some(None))
+    /// Whether all were switched off, rather than one of them being misspelt.
+    fn are_off(&self, listeners: &[&'static str]) -> bool {
+        listeners.iter().all(|name| values::address(&self.text(name)) == Some(None))
     }
 
     fn tls(&mut self, is_needed: bool) -> Option<Arc<rustls::ServerConfig>> {
@@ -603,6 +603,8 @@ mod tests {
             mistake.starts_with("public_url: is needed because device_https listens on all addresses")
         });
         assert!(named, "{refused:?}");
+        let alone = mistakes(with(&["http=off", "device_https=127.0.0.1:8943"]));
+        assert_eq!(alone.len(), 2, "only the certificate and its key are missing: {alone:?}");
         let config = checked(&[]);
         let at = |port: u16| Some(SocketAddr::from(([127, 0, 0, 1], port)));
         let url = config.public_url(at(8080), at(8443), at(8943));
