@@ -128,6 +128,14 @@ fn a_deployment_stores_what_it_has_and_nothing_else() {
 }
 
 #[test]
+fn what_was_stored_before_downloads_were_noted_is_warned_of_by_nobody() {
+    let stored = r#"{"state":{"finished":{"kind":"installed","because":"wanted_version_seen"}},"attempt":1}"#;
+    let read: Deployment = serde_json::from_str(stored).unwrap();
+    assert!(!read.fetched && !read.unfetched_success);
+    assert_eq!(serde_json::to_string(&read).unwrap(), stored);
+}
+
+#[test]
 fn members_of_a_later_version_do_not_stop_an_earlier_one() {
     let stored =
         r#"{"state":{"offered":{"told_in":7,"until":9,"of_tomorrow":1}},"attempt":1,"of_tomorrow":{}}"#;
