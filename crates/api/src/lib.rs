@@ -17,6 +17,7 @@ mod body;
 mod caller;
 mod guarded;
 pub mod limits;
+mod metered;
 mod observe;
 mod problem;
 mod query;

@@ -2,7 +2,7 @@
 //!
 //! Always true:
 //! - Header names leave in title case, whatever a route called them: the C device SDK compares bytes.
-//! - Both listeners share one limit; a connection over it is not served until another one ends, and the ones
+//! - All listeners share one limit; a connection over it is not served until another one ends, and the ones
 //!   after it wait in the kernel's queue.
 //! - Every connection's task is joined before [`Api::serve`] returns.
 //!
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::TryFutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use otaru_engine::Engine;
@@ -27,6 +28,7 @@ use tower::ServiceExt;
 
 use crate::guarded::Guarded;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
+use crate::metered::Metered;
 use crate::router::{Metrics, router};
 
 /// Where to listen, and how patiently.
@@ -35,6 +37,8 @@ pub struct ApiConfig {
     pub plain: Option<SocketAddr>,
     /// HTTPS. The configuration needs a certificate for connections without a server name: devices send none.
     pub tls: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
+    /// The same on a second address, which can be given to devices alone.
+    pub device_tls: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
     /// Connections and patience.
     pub limits: Limits,
     /// What `/metrics` answers.
@@ -56,6 +60,7 @@ pub struct BindError {
 pub struct Api {
     plain: Option<Door>,
     tls: Option<Door>,
+    device_tls: Option<Door>,
     router: Router,
     limits: Limits,
 }
@@ -68,6 +73,17 @@ struct Door {
 }
 
 impl Door {
+    async fn open_tls(
+        wanted: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
+    ) -> Result<Option<Door>, BindError> {
+        match wanted {
+            Some((address, settings)) => {
+                Ok(Some(Door::open(address, Some(TlsAcceptor::from(settings))).await?))
+            }
+            None => Ok(None),
+        }
+    }
+
     async fn open(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Door, BindError> {
         let bound = async {
             let listener = TcpListener::bind(address).await?;
@@ -89,11 +105,9 @@ impl Api {
             Some(address) => Some(Door::open(address, None).await?),
             None => None,
         };
-        let tls = match config.tls {
-            Some((address, settings)) => Some(Door::open(address, Some(TlsAcceptor::from(settings))).await?),
-            None => None,
-        };
-        Ok(Api { plain, tls, router: router(engine, config.metrics), limits: config.limits })
+        let tls = Door::open_tls(config.tls).await?;
+        let device_tls = Door::open_tls(config.device_tls).await?;
+        Ok(Api { plain, tls, device_tls, router: router(engine, config.metrics), limits: config.limits })
     }
 
     /// Where plain HTTP is listened for; tells the port when 0 was asked for.
@@ -108,6 +122,12 @@ impl Api {
         self.tls.as_ref().map(|door| door.address)
     }
 
+    /// Where HTTPS is listened for a second time.
+    #[must_use]
+    pub fn device_tls_addr(&self) -> Option<SocketAddr> {
+        self.device_tls.as_ref().map(|door| door.address)
+    }
+
     /// Serves until `shutdown` resolves; then takes no further connection, lets requests under way finish for
     /// as long as the limits say, drops the rest, and returns when every task has ended.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
@@ -119,7 +139,7 @@ impl Api {
             closed,
         });
         let mut doors = JoinSet::new();
-        for door in [self.plain, self.tls].into_iter().flatten() {
+        for door in [self.plain, self.tls, self.device_tls].into_iter().flatten() {
             doors.spawn(keep(door, Arc::clone(&house)));
         }
         shutdown.await;
@@ -243,7 +263,7 @@ impl Drop for Counted {
 /// Requests and answers, until the peer closes or the house does.
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, house: &House) {
     let answer = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        house.router.clone().oneshot(request.map(Body::new))
+        house.router.clone().oneshot(request.map(Body::new)).map_ok(Metered::new)
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())

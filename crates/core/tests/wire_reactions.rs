@@ -233,6 +233,7 @@ impl Scene {
             cancelled: false,
             last_download: None,
             may_ask: true,
+            watched_since: None,
         };
         let first = step(&self.deployment, event, &seen);
         let again = step(&first.deployment, event, &seen);

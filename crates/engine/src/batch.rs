@@ -112,6 +112,7 @@ pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
             | Input::Reachable { device, .. }
             | Input::Lost { device }
             | Input::Consider { device }
+            | Input::Fetched { device, .. }
             | Input::Due { device } => {
                 devices.insert(*device);
             }
@@ -270,7 +271,20 @@ impl<'a> Desk<'a> {
                     self.apply(*device, index, Event::Woken);
                 }
             }
+            Input::Fetched { device, deployment, attempt } => {
+                self.fetched(*device, *deployment, Event::Fetched { attempt: *attempt });
+            }
             Input::Said(line) => self.changes.said.push(*line),
+        }
+    }
+
+    /// The device's package was served whole. The device may have been faster, and have ended the deployment.
+    fn fetched(&mut self, device: DeviceKey, deployment: DeploymentKey, event: Event<'_>) {
+        let Some(folder) = self.folders.get(&device) else { return };
+        if let Some(index) = folder.rows.iter().position(|row| row.key == deployment) {
+            self.apply(device, index, event);
+        } else if folder.last_finished.as_ref().is_some_and(|row| row.key == deployment) {
+            self.late(device, event);
         }
     }
 
@@ -548,6 +562,7 @@ impl<'a> Desk<'a> {
         let Some(folder) = self.folders.get_mut(&device) else { return };
         let row = &mut folder.rows[index];
         let Some(binder) = self.binders.get_mut(&row.campaign) else { return };
+        let served = self.around.downloads.seen(row.key, self.around.now);
         let seen = Circumstances {
             now: self.around.now,
             reachable: folder.reach.map(|reach| reach.epoch),
@@ -555,8 +570,9 @@ impl<'a> Desk<'a> {
             policy: &binder.row.policy,
             open: is_open(&binder.row),
             cancelled: binder.row.state == CampaignState::Cancelled,
-            last_download: self.around.downloads.last_seen(row.key, self.around.now),
             may_ask,
+            last_download: served.last,
+            watched_since: served.watched_since,
         };
         let Step { deployment, say } = step(&row.deployment, event, &seen);
         if deployment != row.deployment {
@@ -600,7 +616,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The truth that arrives after the end, for the deployment that finished last.
+    /// What arrives after the end, for the deployment that finished last: the truth, or the end of a download.
     fn late(&mut self, device: DeviceKey, event: Event<'_>) {
         let Some(folder) = self.folders.get_mut(&device) else { return };
         let Some(row) = &mut folder.last_finished else { return };
@@ -614,11 +630,13 @@ impl<'a> Desk<'a> {
             cancelled: false, // what is finished is not cancelled
             last_download: None,
             may_ask: false,
+            watched_since: None,
         };
         let after = step(&row.deployment, event, &seen).deployment;
         if after != row.deployment {
             row.deployment = after;
             row.updated_at = self.around.wall;
+            self.changes.deployments.retain(|before| before.key != row.key); // the truth and a download, at once
             self.changes.deployments.push(row.clone());
         }
     }

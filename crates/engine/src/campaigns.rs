@@ -388,7 +388,7 @@ impl Engine {
         let facts: Vec<_> = row.packages.iter().map(|package| facts_of(package)).collect();
         Ok(records
             .into_iter()
-            .map(|record| DeploymentView::of(record, &facts, &self.shared.downloads))
+            .map(|record| DeploymentView::of(record, &row.packages, &facts, &self.shared.downloads))
             .collect())
     }
 

@@ -132,7 +132,7 @@ impl Engine {
             inbox: Inbox::default(),
             sessions: Sessions::default(),
             settling: Settling::default(),
-            downloads: DownloadActivity::default(),
+            downloads: DownloadActivity::watched_since(first_epoch(boot.number)),
             download_tokens,
             refused: RefusedConnections::default(),
             campaign_work: CampaignWork::default(),
@@ -241,7 +241,7 @@ fn describe_metrics() {
 impl Shared {
     /// The number of the next session, larger than that of any before it, also of earlier runs.
     pub(crate) fn next_epoch(&self) -> Epoch {
-        Epoch((self.boot << 32) | self.next_session.fetch_add(1, Ordering::Relaxed))
+        Epoch(first_epoch(self.boot).0 | self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
     /// For rows that the platform writes by itself.
@@ -345,6 +345,11 @@ impl Shared {
             self.service.thaw(self.settings.reconnect_grace);
         }
     }
+}
+
+/// The first session of a run of the platform.
+fn first_epoch(boot: i64) -> Epoch {
+    Epoch(boot << 32)
 }
 
 /// Runs a task that is to last as long as the engine; if it ends before, the engine is broken and says so.
@@ -513,6 +518,7 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
         | Input::Reachable { device, .. }
         | Input::Lost { device }
         | Input::Consider { device }
+        | Input::Fetched { device, .. }
         | Input::Due { device } => (Some(*device), Bytes::from(format!("{input:?}"))),
         Input::Said(_) => (None, Bytes::from(format!("{input:?}"))),
     };
@@ -594,6 +600,7 @@ fn acknowledge(inputs: &[Input]) {
             | Input::Reachable { .. }
             | Input::Lost { .. }
             | Input::Consider { .. }
+            | Input::Fetched { .. }
             | Input::Due { .. }
             | Input::Said(_) => None,
         })
@@ -686,7 +693,7 @@ async fn beat(shared: Arc<Shared>) {
             () = shared.stop.notified() => {}
         }
         shared.write_heartbeat().await;
-        shared.downloads.tidy(shared.service.now());
+        shared.downloads.tidy(shared.service.now(), || shared.next_epoch());
         let first = shared.slots.first_of_each().into_iter();
         let children = shared.questions.tidy(&shared.sessions, shared.clock.elapsed());
         shared.inbox.push_all(first.chain(children).map(|device| Input::Consider { device }));

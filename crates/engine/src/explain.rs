@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::batch::facts_of;
 use crate::connect::RefusedConnection;
 use crate::devices::DeviceError;
+use crate::downloads::DownloadView;
 use crate::driver::Engine;
 use crate::views::DeploymentView;
 
@@ -60,6 +61,11 @@ pub struct DeploymentExplanation {
     /// When it is looked at again, in milliseconds since 1970, if nothing stands still meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looked_at_again: Option<WallTime>,
+    /// How far the device came with the package, if it fetched any of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download: Option<DownloadView>,
+    /// It is installed though the package was never fetched whole from here; a warning.
+    pub unfetched_success: bool,
     /// In one plain sentence.
     pub explanation: String,
 }
@@ -148,7 +154,7 @@ impl Engine {
         let looked_at_again = deployment.wake_at().map(wall);
         let has_begun =
             !matches!(deployment.state, State::Queued | State::Released { .. } | State::Waiting { .. });
-        let view = DeploymentView::of(record, &facts, &shared.downloads);
+        let view = DeploymentView::of(record, &campaign.packages, &facts, &shared.downloads);
         Ok(DeploymentExplanation {
             campaign_id: campaign.campaign_id.clone(),
             campaign_name: campaign.name.clone(),
@@ -158,6 +164,8 @@ impl Engine {
             outcome: view.outcome,
             held_back: held_back.filter(|_| !has_begun).map(|why| shown(&why)),
             looked_at_again,
+            download: view.download,
+            unfetched_success: view.unfetched_success,
             explanation: view.explanation,
         })
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use otaru_core::{Epoch, WallTime};
-use otaru_store::{DeviceKey, OutboxSeq};
+use otaru_store::{DeploymentKey, DeviceKey, OutboxSeq};
 use tokio::sync::Notify;
 
 use crate::limits::INBOX_BYTES_MAX;
@@ -52,6 +52,8 @@ pub(crate) enum Input {
     Lost { device: DeviceKey },
     /// Something changed that may let this device go.
     Consider { device: DeviceKey },
+    /// The whole package was served in this attempt.
+    Fetched { device: DeviceKey, deployment: DeploymentKey, attempt: u32 },
     /// A deadline of this device has come; only where the deadlines of many cannot be looked at together.
     Due { device: DeviceKey },
     /// A line of the outbox was written to the socket, or its session is gone.
@@ -70,6 +72,7 @@ impl Input {
             | Input::Lost { .. }
             | Input::Consider { .. }
             | Input::Due { .. }
+            | Input::Fetched { .. }
             | Input::Said(_) => false,
         }
     }
@@ -84,6 +87,7 @@ impl Input {
             | Input::Reachable { .. }
             | Input::Lost { .. }
             | Input::Consider { .. }
+            | Input::Fetched { .. }
             | Input::Due { .. }
             | Input::Said(_) => 0,
         }

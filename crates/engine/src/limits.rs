@@ -105,3 +105,17 @@ pub const TOPOLOGY_CHUNK: u32 = 200;
 /// A gateway that has lost everything and has 50 000 children is told in a thousand messages of 30 KB, which stay with its
 /// session until they are acknowledged. Sixteen such bound that to half a gigabyte.
 pub const TOLD_AT_ONCE_MAX: usize = 16;
+/// Separate parts of one package that are remembered as served.
+///
+/// SDKs ask for a package from its beginning or from where they stopped; a downloader of several streams asks for some
+/// eight at once. 64 parts are a kilobyte, and bound what somebody who asks for every second byte can cost.
+pub const COVERAGE_PARTS_MAX: usize = 64;
+
+/// Deployments whose downloads are remembered; past it, those that are quiet are forgotten.
+///
+/// An entry is some 200 bytes, with the usual one part, so that this is 50 MB; a deployment that ends takes its entry
+/// with it. What was forgotten costs a progress display and makes "fetched or not?" unknown, nothing else.
+pub const DOWNLOADS_REMEMBERED_MAX: usize = 250_000;
+
+/// How long a quiet download is remembered: the 24 h of the published upgrade timer, and the rest of an hour.
+pub const DOWNLOAD_REMEMBERED: Duration = Duration::from_secs(25 * 3_600);

@@ -1,11 +1,13 @@
 //! What operators are shown: rows with everything derived that a reader would otherwise have to work out.
 
+use std::sync::Arc;
+
 use otaru_core::WallTime;
 use otaru_core::campaign::PackageFacts;
 use otaru_core::deployment::{Label, explain};
-use otaru_store::{DeploymentKey, DeploymentRecord, DeviceRecord, ReportRecord, ReportSeq};
+use otaru_store::{DeploymentKey, DeploymentRecord, DeviceRecord, PackageRow, ReportRecord, ReportSeq};
 
-use crate::downloads::DownloadActivity;
+use crate::downloads::{DownloadActivity, DownloadView};
 use crate::ids::deployment_id;
 
 /// A device as shown.
@@ -76,8 +78,11 @@ pub struct DeploymentView {
     pub description: Option<String>,
     /// The wanted version was announced after the end.
     pub late_success: bool,
-    /// Bytes of the package that were served for it since the platform started.
-    pub downloaded_bytes: Option<u64>,
+    /// How far its device came with the package, in this attempt; `None` if nothing was fetched.
+    pub download: Option<DownloadView>,
+    /// It is installed though the package was never fetched whole from here: a warning, for a mirror or a gateway may
+    /// have brought it.
+    pub unfetched_success: bool,
     /// In one plain sentence.
     pub explanation: String,
     /// When it last changed.
@@ -89,10 +94,13 @@ pub struct DeploymentView {
 impl DeploymentView {
     pub(crate) fn of(
         record: DeploymentRecord,
-        packages: &[PackageFacts],
+        packages: &[Arc<PackageRow>],
+        facts: &[PackageFacts],
         downloads: &DownloadActivity,
     ) -> DeploymentView {
         let deployment = &record.row.deployment;
+        let package = deployment.package.and_then(|index| packages.get(usize::from(index)));
+        let size_bytes = package.map_or(0, |package| package.size_bytes);
         let label = deployment.label();
         let outcome = match label {
             Label::Finished(kind) => Some(kind.name()),
@@ -118,8 +126,9 @@ impl DeploymentView {
             reported_version: deployment.reported_version.clone(),
             description: deployment.description.clone(),
             late_success: deployment.late_success,
-            downloaded_bytes: downloads.bytes(record.row.key),
-            explanation: explain(deployment, packages),
+            download: downloads.view(record.row.key, deployment.attempt, deployment.fetched, size_bytes),
+            unfetched_success: deployment.unfetched_success,
+            explanation: explain(deployment, facts),
             updated_at: record.row.updated_at,
             created_at: record.row.created_at,
         }

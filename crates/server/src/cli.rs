@@ -83,6 +83,9 @@ pub(crate) struct ServeArgs {
     /// HTTP with TLS, or "off" [default: off].
     #[arg(long, value_name = "ADDR")]
     https: Option<String>,
+    /// HTTPS a second time, on an address for devices alone, or "off" [default: off].
+    #[arg(long, value_name = "ADDR")]
+    device_https: Option<String>,
     /// Certificate chain, PEM.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
@@ -124,6 +127,7 @@ impl ServeArgs {
             ("mqtts", &self.mqtts),
             ("http", &self.http),
             ("https", &self.https),
+            ("device_https", &self.device_https),
             ("tls_cert", &self.tls_cert),
             ("tls_key", &self.tls_key),
             ("public_url", &self.public_url),

@@ -38,6 +38,7 @@ pub(crate) struct Listening {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    pub(crate) device_https: Option<SocketAddr>,
     pub(crate) public_url: PublicUrl,
 }
 
@@ -57,8 +58,12 @@ impl Platform {
         };
         let http = config.http.map(|address| listen("HTTP", address)).transpose()?;
         let https = config.https.map(|address| listen("HTTPS", address)).transpose()?;
-        let public_url =
-            config.public_url(http.as_ref().map(|r| r.address), https.as_ref().map(|r| r.address));
+        let device_https = config.device_https.map(|address| listen("HTTPS", address)).transpose()?;
+        let public_url = config.public_url(
+            http.as_ref().map(|r| r.address),
+            https.as_ref().map(|r| r.address),
+            device_https.as_ref().map(|r| r.address),
+        );
 
         let mut settings = config.engine;
         settings.public_url = public_url.to_string();
@@ -75,6 +80,7 @@ impl Platform {
                 ApiConfig {
                     plain: http.as_ref().map(|reserved| reserved.address),
                     tls: with_tls(https.as_ref().map(|reserved| reserved.address)),
+                    device_tls: with_tls(device_https.as_ref().map(|reserved| reserved.address)),
                     limits: config.api,
                     metrics: Arc::new(move || rendered.render()),
                 },
@@ -94,6 +100,7 @@ impl Platform {
             mqtts: gateway.tls_addr(),
             http: api.local_addr(),
             https: api.tls_addr(),
+            device_https: api.device_tls_addr(),
             public_url,
         };
         Ok(Platform { engine, gateway, api, metrics, listening })

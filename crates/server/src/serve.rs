@@ -62,6 +62,7 @@ fn ready_line(listening: &Listening) -> String {
         ("http", listening.http),
         ("mqtts", listening.mqtts),
         ("https", listening.https),
+        ("device_https", listening.device_https),
     ];
     for (name, address) in listeners {
         if let Some(address) = address {

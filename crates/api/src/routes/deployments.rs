@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Json as Answer, Router};
 use otaru_core::deployment::Label;
-use otaru_engine::{DeploymentView, Engine};
+use otaru_engine::{DeploymentView, DownloadView, Engine};
 use serde::Serialize;
 
 use super::Id;
@@ -32,10 +32,28 @@ struct Shown {
     reported_version: Option<String>,
     description: Option<String>,
     late_success: bool,
-    downloaded_bytes: Option<u64>,
+    download: Option<Fetching>,
+    unfetched_success: bool,
     explanation: String,
     updated_at: Moment,
     created_at: Moment,
+}
+
+/// How far a device came with its package, wherever a deployment is shown.
+#[derive(Serialize)]
+pub(super) struct Fetching {
+    bytes: u64,
+    size_bytes: u64,
+    percent: u8,
+    in_flight: bool,
+    last_at: Option<Moment>,
+}
+
+impl From<DownloadView> for Fetching {
+    fn from(view: DownloadView) -> Fetching {
+        let DownloadView { bytes, size_bytes, percent, in_flight, last_at, is_stored: _ } = view;
+        Fetching { bytes, size_bytes, percent, in_flight, last_at: last_at.map(Moment) }
+    }
 }
 
 impl From<DeploymentView> for Shown {
@@ -53,7 +71,8 @@ impl From<DeploymentView> for Shown {
             reported_version: view.reported_version,
             description: view.description,
             late_success: view.late_success,
-            downloaded_bytes: view.downloaded_bytes,
+            download: view.download.map(Fetching::from),
+            unfetched_success: view.unfetched_success,
             explanation: view.explanation,
             updated_at: Moment(view.updated_at),
             created_at: Moment(view.created_at),

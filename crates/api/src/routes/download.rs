@@ -3,7 +3,7 @@
 //! The readers are the device SDKs, and the least of them decides: the head comes before the body in the first
 //! write, has few and short lines, `Content-Length` and an unquoted `filename=`; the body is the file itself,
 //! never compressed, redirected or sent in chunks. One of the SDKs keeps the body of an error as the package,
-//! so errors are tiny. None of them understands 429.
+//! so the bodies of errors are at most 256 bytes. None of them understands 429.
 //!
 //! Ranges (RFC 9110, 14): a single one is served; several are answered with the whole file, which every client
 //! must accept; one that begins after the end is 416. `If-Range` must be the ETag, otherwise the whole file.
@@ -19,7 +19,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
-use futures_util::StreamExt;
 use http_range_header::RangeUnsatisfiableError;
 use otaru_engine::{Download, Engine};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -28,6 +27,7 @@ use tokio_util::io::ReaderStream;
 use super::Id;
 use crate::caller::bearer;
 use crate::limits::DOWNLOAD_CHUNK_BYTES;
+use crate::metered::Meter;
 use crate::problem::{Code, Problem};
 use crate::query::Asked;
 use crate::router::Shared;
@@ -70,7 +70,9 @@ async fn download(
         head.insert(header::CONTENT_RANGE, HeaderValue::from_str(&said).expect("numbers are plain text"));
     }
     if method == Method::GET {
-        *response.body_mut() = body(found, portion.start(), length).await?;
+        let (body, meter) = body(found, portion.start(), length).await?;
+        *response.body_mut() = body;
+        response.extensions_mut().insert(meter);
     }
     Ok(response)
 }
@@ -122,8 +124,8 @@ fn attachment(file_name: &str) -> Result<HeaderValue, Problem> {
         .map_err(|_| Problem::internal(format!("the file name {file_name:?} cannot stand in a header")))
 }
 
-/// `length` bytes from `start` on, counted as they leave.
-async fn body(found: Download, start: u64, length: u64) -> Result<Body, Problem> {
+/// `length` bytes from `start` on, and who counts them as they leave.
+async fn body(found: Download, start: u64, length: u64) -> Result<(Body, Meter), Problem> {
     let Download { mut reader, tally, .. } = found;
     if start > 0 {
         reader
@@ -132,14 +134,7 @@ async fn body(found: Download, start: u64, length: u64) -> Result<Body, Problem>
             .map_err(|error| Problem::internal(format!("cannot seek in an artifact: {error}")))?;
     }
     let chunks = ReaderStream::with_capacity(reader.take(length), DOWNLOAD_CHUNK_BYTES);
-    let counted = chunks.map(move |chunk| {
-        if let Ok(bytes) = &chunk {
-            tally.add(bytes.len() as u64);
-            metrics::counter!("otaru_http_download_bytes_total").increment(bytes.len() as u64);
-        }
-        chunk
-    });
-    Ok(Body::from_stream(counted))
+    Ok((Body::from_stream(chunks), Meter::new(start, move |served| tally.add(served))))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Id;
 use super::connections::Refused;
+use super::deployments::Fetching;
 use crate::caller::{Look, May};
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -57,6 +58,8 @@ struct ExplainedDeployment {
     outcome: Option<&'static str>,
     held_back: Option<HeldBackShown>,
     looked_at_again: Option<Moment>,
+    download: Option<Fetching>,
+    unfetched_success: bool,
     explanation: String,
 }
 
@@ -71,6 +74,8 @@ impl From<DeploymentExplanation> for ExplainedDeployment {
             outcome: found.outcome,
             held_back: found.held_back,
             looked_at_again: found.looked_at_again.map(Moment),
+            download: found.download.map(Fetching::from),
+            unfetched_success: found.unfetched_success,
             explanation: found.explanation,
         }
     }

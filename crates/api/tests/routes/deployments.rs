@@ -23,7 +23,7 @@ async fn a_deployment_says_where_it_is_and_why() {
         json!({
             "device_id": "lamp_1", "campaign_id": id, "state": "running", "outcome": null, "result_code": 0,
             "progress": 40, "attempt": 1, "run": 1, "reported_version": "v1", "description": null,
-            "late_success": false, "downloaded_bytes": null,
+            "late_success": false, "download": null, "unfetched_success": false,
         })
     );
 }

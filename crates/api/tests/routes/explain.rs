@@ -27,7 +27,8 @@ async fn a_device_that_is_offline_has_that_as_its_reason() {
             "software_version": null, "refused_connection": null,
             "deployments": [{
                 "campaign_id": campaign_id, "campaign_name": "lights", "campaign_state": "running",
-                "state": "released", "outcome": null, "held_back": {"reason": "offline"},
+                "state": "released", "outcome": null, "held_back": {"reason": "offline"}, "download": null,
+                "unfetched_success": false,
             }],
         })
     );

@@ -288,6 +288,13 @@ impl Gadget {
         }
     }
 
+    /// Waits to be asked for its versions, answers that both are `v1`, and waits for a notice of this type.
+    pub async fn told_by(&mut self, event_type: &str) -> Value {
+        self.next(|delivery| said(delivery, "version_query")).await;
+        self.report("version_report", json!({"fw_version": "v1", "sw_version": "v1"})).await;
+        self.next(|delivery| said(delivery, event_type)).await
+    }
+
     /// The next delivery that `wanted` has an answer for; what comes before it is kept for later.
     async fn next<T>(&mut self, wanted: impl Fn(&Delivery) -> Option<T>) -> T {
         let search = async {

@@ -18,6 +18,8 @@ mod house;
 mod metrics;
 mod packages;
 mod products;
+mod profile;
+mod progress;
 mod reports;
 mod requests;
 mod sockets;

@@ -3,9 +3,11 @@
 use axum::body::Body;
 use axum::http::Method;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use otaru_api::Limits;
 
 use crate::download::Told;
 use crate::house::House;
+use crate::sockets::{Open, ask};
 
 #[tokio::test]
 async fn requests_are_counted_by_route_and_status_and_never_by_id() {
@@ -26,8 +28,10 @@ async fn requests_are_counted_by_route_and_status_and_never_by_id() {
 async fn the_bytes_of_downloads_are_counted() {
     let counted = Counted::begin();
     let told = Told::open().await;
-    assert_eq!(told.get(&[("range", "bytes=0-9")]).await.status, 206);
-    assert_eq!(told.get(&[]).await.status, 200);
+    let open = Open::start(&told.house, Limits::default()).await;
+    let mut stream = open.plain().await;
+    assert_eq!(ask(&mut stream, &told.request("Range: bytes=0-9\r\n")).await.body.len(), 10);
+    assert_eq!(ask(&mut stream, &told.request("")).await.body.len(), 36);
     counted.shows("otaru_http_download_bytes_total 46");
     counted.shows(r#"route="/download/{deployment_id}/{file_name}",status="206"} 1"#);
 }

@@ -15,6 +15,7 @@ use crate::download::Told;
 use crate::house::{House, IMAGE, IMAGE_SHA256, METRICS, PATIENCE, eventually};
 use crate::metrics::Counted;
 
+/// Capture fact 4, protocol quirk 25.
 #[tokio::test]
 async fn the_head_of_a_download_is_exactly_this() {
     let told = Told::open().await;
@@ -40,6 +41,7 @@ async fn the_head_of_a_download_is_exactly_this() {
     );
 }
 
+/// Capture fact 5.
 #[tokio::test]
 async fn the_c_sdks_line_ends_are_understood() {
     let told = Told::open().await;
@@ -298,8 +300,13 @@ async fn a_shutdown_drops_a_request_that_takes_too_long() {
 async fn an_address_that_is_taken_is_named() {
     let house = House::open().await;
     let open = Open::start(&house, Limits::default()).await;
-    let config =
-        ApiConfig { plain: Some(open.plain), tls: None, limits: Limits::default(), metrics: no_metrics() };
+    let config = ApiConfig {
+        plain: Some(open.plain),
+        tls: None,
+        device_tls: None,
+        limits: Limits::default(),
+        metrics: no_metrics(),
+    };
     let error = Api::bind(house.engine.clone(), config).await.err().expect("the port is taken");
     assert!(error.to_string().contains(&open.plain.to_string()), "{error}");
 }
@@ -309,19 +316,25 @@ fn no_metrics() -> otaru_api::Metrics {
 }
 
 /// A house with open doors.
-struct Open {
+pub struct Open {
     plain: SocketAddr,
-    secure: SocketAddr,
-    trust: rustls::RootCertStore,
+    pub secure: SocketAddr,
+    pub trust: rustls::RootCertStore,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
 
 impl Open {
-    async fn start(house: &House, limits: Limits) -> Open {
+    pub async fn start(house: &House, limits: Limits) -> Open {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let (tls, trust) = certificate();
-        let config = ApiConfig { plain: Some(any), tls: Some((any, tls)), limits, metrics: no_metrics() };
+        let config = ApiConfig {
+            plain: Some(any),
+            tls: Some((any, tls)),
+            device_tls: None,
+            limits,
+            metrics: no_metrics(),
+        };
         let api = Api::bind(house.engine.clone(), config).await.unwrap();
         let (plain, secure) = (api.local_addr().unwrap(), api.tls_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
@@ -332,7 +345,7 @@ impl Open {
         Open { plain, secure, trust, stop, serving }
     }
 
-    async fn plain(&self) -> TcpStream {
+    pub async fn plain(&self) -> TcpStream {
         TcpStream::connect(self.plain).await.unwrap()
     }
 
@@ -361,13 +374,13 @@ fn certificate() -> (Arc<rustls::ServerConfig>, rustls::RootCertStore) {
     (Arc::new(config), trust)
 }
 
-struct Wire {
-    head: String,
-    body: Vec<u8>,
+pub struct Wire {
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 /// Sends a request and reads its answer, as long as `Content-Length` says.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> Wire {
+pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> Wire {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut all = Vec::new();
     loop {
@@ -384,21 +397,21 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -
 }
 
 /// What one read of the C SDK's size gives.
-async fn read_once<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+pub async fn read_once<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
     let mut buffer = [0; 4095];
     let got =
         tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("something comes").unwrap();
     buffer[..got].to_vec()
 }
 
-async fn read_to_end<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+pub async fn read_to_end<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
     let mut all = Vec::new();
     let reading = stream.read_to_end(&mut all);
     tokio::time::timeout(PATIENCE, reading).await.expect("the connection ends").unwrap();
     all
 }
 
-fn split(all: &[u8]) -> Option<(&str, &[u8])> {
+pub fn split(all: &[u8]) -> Option<(&str, &[u8])> {
     let end = all.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     Some((std::str::from_utf8(&all[..end]).unwrap(), &all[end..]))
 }

@@ -103,6 +103,7 @@ fn a_device_at_work_or_done_is_not_started() {
         question: None,
         look_again: None,
         linked_in: Some(Epoch(1)),
+        partly_unseen: false,
     };
     for state in [
         State::Asked {

@@ -63,6 +63,12 @@ fn finished(outcome: &Outcome, deployment: &Deployment, target: &str) -> String 
         | OutcomeKind::Superseded
         | OutcomeKind::Removed => reason(&outcome.because, deployment, target),
     };
+    if deployment.unfetched_success {
+        text.push_str(
+            " It is a success without a complete download: in this attempt the whole package was never fetched from \
+             here. It may have come through a gateway or a mirror; if not, check what the device really runs.",
+        );
+    }
     if deployment.late_success {
         text.push_str(&format!(" Later the device announced {target} after all."));
     }

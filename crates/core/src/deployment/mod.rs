@@ -1,7 +1,7 @@
 //! One deployment: one device being brought to one package, from queued to finished.
 //!
 //! Always true:
-//! - A finished deployment never changes, but for the note that the truth arrived late.
+//! - A finished deployment never changes, but for notes of what arrived late: the truth, or the end of a download.
 //! - `Installed` means the device itself announced the wanted version; 100 % is not proof.
 //! - A report that carries a failure code is a failure, whatever version it names.
 //! - Every unfinished state but `Queued` has a time at which it is looked at again.

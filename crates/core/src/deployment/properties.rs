@@ -26,7 +26,7 @@ use crate::{Epoch, ServiceTime};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_024))]
 
-    /// What is finished stays as it is, but for the note that the truth came late.
+    /// What is finished stays as it is, but for notes of what came late: the truth, or the end of a download.
     #[test]
     fn what_is_finished_stays(history in histories()) {
         history.replay(|moment| {
@@ -34,6 +34,10 @@ proptest! {
                 let mut after = moment.step.deployment.clone();
                 assert!(after.late_success >= moment.before.late_success, "a note is not taken back");
                 after.late_success = moment.before.late_success;
+                assert!(after.fetched >= moment.before.fetched, "nor is what was served");
+                assert!(after.unfetched_success <= moment.before.unfetched_success, "a warning may be");
+                (after.fetched, after.unfetched_success) =
+                    (moment.before.fetched, moment.before.unfetched_success);
                 assert_eq!(after, *moment.before);
                 assert_eq!(moment.step.say, None);
             }
@@ -62,6 +66,20 @@ proptest! {
             let label = moment.step.deployment.label();
             assert!(told || label != Label::Finished(OutcomeKind::Installed));
             assert!(!told || label != Label::Finished(OutcomeKind::AlreadyInstalled));
+        });
+    }
+
+    /// The warning of a success without a complete download is for what was installed, and never beside a complete
+    /// one; a new attempt begins with nothing fetched.
+    #[test]
+    fn what_was_served_is_known_of_its_attempt(history in histories()) {
+        history.replay(|moment| {
+            let after = &moment.step.deployment;
+            if after.unfetched_success {
+                assert!(!after.fetched && after.label() == Label::Finished(OutcomeKind::Installed));
+            }
+            assert!(!after.fetched || after.notices > 0);
+            assert!(!after.fetched || after.attempt == moment.before.attempt);
         });
     }
 
@@ -270,6 +288,9 @@ fn the_histories_get_everywhere() {
             }));
             let special = [
                 ("late success", after.late_success),
+                ("fetched", after.fetched),
+                ("unfetched success", after.unfetched_success),
+                ("partly unseen", after.underway().is_some_and(|underway| underway.partly_unseen)),
                 ("last call", after.underway().is_some_and(|underway| underway.last_call)),
                 ("last attempt", after.attempt == RETRIES_MAX + 1),
             ];
@@ -302,6 +323,9 @@ fn the_histories_get_everywhere() {
             "notice 2",
             "notice 3",
             "late success",
+            "fetched",
+            "unfetched success",
+            "partly unseen",
             "last call",
             "last attempt",
         ]
@@ -343,6 +367,7 @@ fn announces(event: Event<'_>, package: &PackageFacts) -> bool {
         | Event::Start { .. }
         | Event::Reconnected { .. }
         | Event::LinkLost
+        | Event::Fetched { .. }
         | Event::Woken
         | Event::Cancelled
         | Event::Superseded
@@ -387,6 +412,12 @@ enum Act {
     Says(VersionReport),
     Reports(ProgressReport),
     Downloads,
+    /// The whole package was served, in this attempt or in the one before.
+    Fetches {
+        in_time: bool,
+    },
+    /// Downloads are watched anew, from the next session on.
+    Restarts,
     Pauses,
     GoesOn,
     /// The device's gateway has enough questions to answer, or has not.
@@ -419,6 +450,7 @@ struct World {
     cancelled: bool,
     last_download: Option<ServiceTime>,
     may_ask: bool,
+    watched_since: Epoch,
 }
 
 impl History {
@@ -432,6 +464,7 @@ impl History {
             cancelled: false,
             last_download: None,
             may_ask: true,
+            watched_since: Epoch(0),
         };
         let mut deployment = Deployment::queued();
         for (pause, act) in &self.acts {
@@ -462,6 +495,7 @@ impl World {
             cancelled: self.cancelled,
             last_download: self.last_download,
             may_ask: self.may_ask,
+            watched_since: Some(self.watched_since),
         }
     }
 
@@ -495,6 +529,11 @@ impl World {
             Act::Reports(report) => Event::Progressed(report),
             Act::Downloads => {
                 self.last_download = Some(self.now);
+                return None;
+            }
+            Act::Fetches { in_time } => Event::Fetched { attempt: deployment.attempt - u32::from(!*in_time) },
+            Act::Restarts => {
+                self.watched_since = Epoch(self.sessions + 1);
                 return None;
             }
             Act::Pauses => {
@@ -572,7 +611,7 @@ const ACTS: [(u64, ReadOff); 24] = [
     (1, |_| Act::WasDisconnected),
     (10, |_| Act::Starts),
     (1, |dice| Act::StartsLate(dice.below_i64(4))),
-    (2, |_| Act::Downloads),
+    (2, |dice| dice.serving()),
     (1, |_| Act::Opens),
     (1, |_| Act::Pauses),
     (2, |_| Act::GoesOn),
@@ -620,6 +659,12 @@ impl Dice {
     /// What ends everything happens seldom.
     fn seldom(&mut self, end: Act) -> Act {
         if self.below(4) == 3 { end } else { Act::IsWoken }
+    }
+
+    fn serving(&mut self) -> Act {
+        let late = Act::Fetches { in_time: false };
+        let in_time = Act::Fetches { in_time: true };
+        self.one_of(&[Act::Downloads, in_time.clone(), in_time, late, Act::Restarts])
     }
 
     /// From at once to two days.

@@ -38,6 +38,13 @@ pub struct Deployment {
     /// The wanted version was announced after the deployment had ended otherwise.
     #[serde(default, skip_serializing_if = "is_false")]
     pub late_success: bool,
+    /// The whole package was served to the device in this attempt.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fetched: bool,
+    /// It ended as installed in an attempt in which, as we know for sure, the whole package was not served. A
+    /// warning, and no more: a gateway or a mirror may have brought the bytes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unfetched_success: bool,
 }
 
 /// Where a deployment is.
@@ -110,6 +117,9 @@ pub struct Underway {
     /// The session in which it was last known to be linked; `None` since the link was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_in: Option<Epoch>,
+    /// It was told before downloads were watched, so that a part of what it fetched may have gone unseen.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub partly_unseen: bool,
 }
 
 /// Why a success is not believed yet.
@@ -148,6 +158,8 @@ impl Deployment {
             reported_version: None,
             description: None,
             late_success: false,
+            fetched: false,
+            unfetched_success: false,
         }
     }
 

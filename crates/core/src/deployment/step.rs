@@ -32,6 +32,11 @@ pub enum Event<'a> {
     VersionReported(&'a VersionReport),
     /// The device said how the upgrade goes.
     Progressed(&'a ProgressReport),
+    /// The whole package has been served in this attempt. Changes nothing if another attempt has begun.
+    Fetched {
+        /// Which attempt.
+        attempt: u32,
+    },
     /// Time has passed. May come too early and more than once.
     Woken,
     /// An operator stopped it.
@@ -64,6 +69,9 @@ pub struct Circumstances<'a> {
     /// One more question may be open now through the session that reaches the device. `false` only for a child of a gateway
     /// that has enough to answer; what need not be asked at once is then asked later.
     pub may_ask: bool,
+    /// Of what the device was told in this session or a later one, no download was missed. `None` if one may have
+    /// been.
+    pub watched_since: Option<Epoch>,
 }
 
 /// What is now to be said to the device.
@@ -98,6 +106,9 @@ pub struct Step {
 pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>) -> Step {
     let current = deployment.clone();
     match (&deployment.state, event) {
+        // What was served is noted beside whatever is so, and decides nothing.
+        (_, Event::Fetched { attempt }) => fetched(current, attempt),
+
         // What is finished is history, whatever arrives late; only the late truth is noted beside it.
         (State::Finished(outcome), Event::VersionReported(report)) => {
             late_truth(current, outcome.kind, report, seen)
@@ -169,6 +180,7 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
                 Event::Woken => woken(current, underway, seen),
                 Event::Opened
                 | Event::Start { .. }
+                | Event::Fetched { .. }
                 | Event::Cancelled
                 | Event::Superseded
                 | Event::Conflicted
@@ -230,6 +242,7 @@ fn answered(mut current: Deployment, report: &VersionReport, seen: &Circumstance
                 question: None,
                 look_again: None,
                 linked_in: Some(told_in),
+                partly_unseen: false,
             };
             say(to(current, State::Offered(underway)), Say::Notice(index))
         }
@@ -292,7 +305,9 @@ fn progressed(
             current.progress = current.progress.max(Percent::new(100).ok());
             match &report.version {
                 // Row 5. The only proof.
-                Some(version) if runs(version, package) => installed(current, package),
+                Some(version) if runs(version, package) => {
+                    installed_when_told(current, underway, package, seen)
+                }
                 // Row 7. Huawei's Java sample says this after the download, before it installs.
                 Some(_) => doubted(current, underway, Doubt::OtherVersion, seen),
                 // Row 6.
@@ -339,7 +354,7 @@ fn version_underway(
     let Some(version) = slot(report, package.kind) else { return unchanged(current) };
     current.reported_version = Some(version.to_string());
     if runs(version, package) {
-        return installed(current, package);
+        return installed_when_told(current, underway, package, seen);
     }
     // Only an answer is evidence: what a device says unasked may be its greeting before the reboot.
     let is_answer = underway.question.is_some_and(|q| Some(q.epoch) == seen.reachable);
@@ -389,6 +404,7 @@ fn tell_again(mut current: Deployment, mut underway: Underway, seen: &Circumstan
         return with_underway(current, underway);
     }
     current.notices += 1;
+    underway.partly_unseen |= !is_watched(underway, seen);
     underway.told_in = epoch;
     say(to(current, State::Offered(underway)), Say::Notice(package))
 }
@@ -462,6 +478,7 @@ fn give_up(mut current: Deployment, kind: OutcomeKind, because: Because, seen: &
 fn try_again(mut current: Deployment, seen: &Circumstances<'_>) -> Step {
     current.attempt += 1;
     current.notices = 0;
+    current.fetched = false;
     to(current, State::Released { until: seen.now.after(seen.policy.timers.online()) })
 }
 
@@ -475,6 +492,37 @@ fn told_before(
         Some(package) if has_it(package) => installed(current, package),
         Some(_) | None => unchanged(current),
     }
+}
+
+/// It has what it was told to install. Whether it had it from us is noted, and gates nothing.
+///
+/// Protocol quirk 28: one SDK does not look at the HTTP status, saves the body of an error as the package and reports
+/// success with the wanted version. A success is a warning only if the attempt was watched from its first notice to
+/// its end. What is known of a download that is not complete is in memory: after a restart a device may go on with a
+/// range, and the bytes before it were served by the run before, or were not. That is not known, so nothing is said.
+/// Between two attempts nothing is said either, because a download of the last one is already forgotten.
+fn installed_when_told(
+    mut current: Deployment,
+    underway: Underway,
+    package: &PackageFacts,
+    seen: &Circumstances<'_>,
+) -> Step {
+    current.unfetched_success = !current.fetched && is_watched(underway, seen);
+    installed(current, package)
+}
+
+/// Whether every download since the attempt's first notice was seen.
+fn is_watched(underway: Underway, seen: &Circumstances<'_>) -> bool {
+    !underway.partly_unseen && seen.watched_since.is_some_and(|since| underway.told_in >= since)
+}
+
+/// The whole package was served. It may have been on its way when the device already spoke of success.
+fn fetched(mut current: Deployment, attempt: u32) -> Step {
+    if current.attempt == attempt && current.notices > 0 {
+        current.fetched = true;
+        current.unfetched_success = false;
+    }
+    unchanged(current)
 }
 
 fn installed(mut current: Deployment, package: &PackageFacts) -> Step {

@@ -19,6 +19,7 @@ fn every_state_has_its_stored_form() {
         question: None,
         look_again: None,
         linked_in: None,
+        partly_unseen: false,
     };
     let question = Question { epoch: Epoch(8), until: ServiceTime(180_000), times: 1 };
     let asking = Underway {
@@ -26,6 +27,7 @@ fn every_state_has_its_stored_form() {
         question: Some(question),
         look_again: Some(ServiceTime(5_000)),
         linked_in: Some(Epoch(8)),
+        partly_unseen: true,
         ..underway
     };
     for (state, stored) in [
@@ -38,7 +40,7 @@ fn every_state_has_its_stored_form() {
         (State::Offered(underway), r#"{"offered":{"told_in":7,"until":86400000}}"#),
         (
             State::Running(asking),
-            r#"{"running":{"told_in":7,"until":86400000,"last_call":true,"question":{"epoch":8,"until":180000,"times":1},"look_again":5000,"linked_in":8}}"#,
+            r#"{"running":{"told_in":7,"until":86400000,"last_call":true,"question":{"epoch":8,"until":180000,"times":1},"look_again":5000,"linked_in":8,"partly_unseen":true}}"#,
         ),
         (
             State::Confirming { doubt: Doubt::VersionMissing, underway },
@@ -116,11 +118,21 @@ fn a_deployment_stores_what_it_has_and_nothing_else() {
         reported_version: Some("v1".into()),
         description: Some("downloaded".into()),
         late_success: true,
+        fetched: true,
+        unfetched_success: true,
         ..Deployment::queued()
     };
-    let stored = r#"{"state":"queued","attempt":2,"notices":1,"package":0,"result_code":0,"progress":100,"reported_version":"v1","description":"downloaded","late_success":true}"#;
+    let stored = r#"{"state":"queued","attempt":2,"notices":1,"package":0,"result_code":0,"progress":100,"reported_version":"v1","description":"downloaded","late_success":true,"fetched":true,"unfetched_success":true}"#;
     assert_eq!(serde_json::to_string(&full).unwrap(), stored);
     assert_eq!(serde_json::from_str::<Deployment>(stored).unwrap(), full);
+}
+
+#[test]
+fn what_was_stored_before_downloads_were_noted_is_warned_of_by_nobody() {
+    let stored = r#"{"state":{"finished":{"kind":"installed","because":"wanted_version_seen"}},"attempt":1}"#;
+    let read: Deployment = serde_json::from_str(stored).unwrap();
+    assert!(!read.fetched && !read.unfetched_success);
+    assert_eq!(serde_json::to_string(&read).unwrap(), stored);
 }
 
 #[test]

@@ -1011,6 +1011,99 @@ fn a_pause_does_not_expire_what_waits_for_its_next_attempt() {
     ]);
 }
 
+// --- What was served: protocol quirk 28 --------------------------------------------------------------------
+
+/// Protocol quirk 28.
+#[test]
+fn a_success_without_a_complete_download_is_a_warning() {
+    let end = told(&[
+        ("0:00", WatchedSince(1), "offered; wake at 24:00"),
+        ("0:01", Downloads, "offered; wake at 24:00"),
+        ("0:05", done("v2"), "installed; unfetched"),
+    ]);
+    let explained = explain(&end, &campaign().packages);
+    assert!(explained.contains("a success without a complete download"), "{explained}");
+    assert_eq!(end.label(), Label::Finished(OutcomeKind::Installed), "it gates nothing");
+}
+
+#[test]
+fn a_success_with_a_complete_download_is_none() {
+    for by in [done("v2"), runs("v2")] {
+        let end = told(&[
+            ("0:00", WatchedSince(1), "offered; wake at 24:00"),
+            ("0:01", Fetched(1), "offered; fetched; wake at 24:00"),
+            ("0:05", by, "installed; fetched"),
+        ]);
+        assert!(!explain(&end, &campaign().packages).contains("download"));
+    }
+}
+
+#[test]
+fn what_was_fetched_from_the_run_before_is_not_known_and_not_warned_of() {
+    told(&[
+        ("0:02", Lost, "offered; wake at 24:00"),
+        ("0:03", WatchedSince(2), "offered; wake at 24:00"),
+        ("0:04", Back(2), "offered; wake at 0:04:05"),
+        ("0:05", done("v2"), "installed"),
+    ]);
+}
+
+#[test]
+fn that_it_is_not_known_holds_when_the_device_is_told_again_since() {
+    told(&[
+        ("0:03", WatchedSince(2), "offered; wake at 24:00"),
+        ("0:04", Back(2), "offered; wake at 0:04:05"),
+        ("0:04:05", Woken, "offered; ask version; wake at 0:07:05"),
+        ("0:05", runs("v1"), "offered; send notice v2; wake at 24:00"),
+        ("0:09", done("v2"), "installed"),
+    ]);
+}
+
+#[test]
+fn a_download_that_was_complete_before_a_restart_stays_complete() {
+    told(&[
+        ("0:00", WatchedSince(1), "offered; wake at 24:00"),
+        ("0:01", Fetched(1), "offered; fetched; wake at 24:00"),
+        ("0:03", WatchedSince(2), "offered; fetched; wake at 24:00"),
+        ("0:04", Back(2), "offered; fetched; wake at 0:04:05"),
+        ("0:05", done("v2"), "installed; fetched"),
+    ]);
+}
+
+#[test]
+fn every_attempt_is_to_be_fetched_anew() {
+    campaign().with_retries(1, 30).told(&[
+        ("0:00", WatchedSince(1), "offered; wake at 24:00"),
+        ("0:01", Fetched(1), "offered; fetched; wake at 24:00"),
+        ("0:02", failed(7, "v1"), "waiting: code 7; fetched; wake at 0:32"),
+        ("0:32", Woken, "attempt 2: released; wake at 25:32"),
+        ("0:32", Start(1), "attempt 2: asked; ask version; wake at 0:35"),
+        ("0:32", Fetched(1), "attempt 2: asked; wake at 0:35"),
+        ("0:32", runs("v1"), "attempt 2: offered; send notice v2; wake at 24:32"),
+        ("0:33", Fetched(1), "attempt 2: offered; wake at 24:32"),
+        ("0:34", done("v2"), "attempt 2: installed; unfetched"),
+    ]);
+}
+
+#[test]
+fn between_two_attempts_nothing_is_warned_of() {
+    campaign().with_retries(1, 30).told(&[
+        ("0:00", WatchedSince(1), "offered; wake at 24:00"),
+        ("0:02", failed(10, "v1"), "waiting: code 10; wake at 0:32"),
+        ("0:03", runs("v2"), "installed"),
+    ]);
+}
+
+#[test]
+fn a_download_that_ends_just_after_the_success_takes_the_warning_back() {
+    told(&[
+        ("0:00", WatchedSince(1), "offered; wake at 24:00"),
+        ("0:05", done("v2"), "installed; unfetched"),
+        ("0:05", Fetched(2), "installed; unfetched"),
+        ("0:05", Fetched(1), "installed; fetched"),
+    ]);
+}
+
 // --- After the end -----------------------------------------------------------------------------------------
 
 #[test]
@@ -1177,6 +1270,10 @@ enum Happening {
     Reports(ProgressReport),
     /// The device asks for bytes.
     Downloads,
+    /// The whole package was served in this attempt.
+    Fetched(u32),
+    /// Downloads are watched since this session; those before were another run's.
+    WatchedSince(i64),
     /// The campaign is paused.
     Paused,
     /// The campaign goes on.
@@ -1324,6 +1421,7 @@ impl Campaign {
             now: ServiceTime(0),
             reachable: None,
             last_download: None,
+            watched_since: None,
             open: true,
             cancelled: false,
             may_ask: true,
@@ -1337,6 +1435,7 @@ struct Machine<'a> {
     now: ServiceTime,
     reachable: Option<Epoch>,
     last_download: Option<ServiceTime>,
+    watched_since: Option<Epoch>,
     open: bool,
     cancelled: bool,
     may_ask: bool,
@@ -1360,13 +1459,14 @@ impl Machine<'_> {
             Start(epoch) | Back(epoch) | Appeared(epoch) => self.reachable = Some(Epoch(epoch)),
             Lost | Vanished => self.reachable = None,
             Downloads => self.last_download = Some(self.now),
+            WatchedSince(epoch) => self.watched_since = Some(Epoch(epoch)),
             Paused => self.open = false,
             Resumed => self.open = true,
             Crowded => self.may_ask = false,
             Roomy => self.may_ask = true,
             CampaignCancelled => (self.open, self.cancelled) = (false, true),
-            Opened | StaleStart(_) | StaleBack(_) | StaleLost | Says(_) | Reports(_) | Woken | Cancelled
-            | Superseded | Conflicted | Removed => {}
+            Opened | StaleStart(_) | StaleBack(_) | StaleLost | Says(_) | Reports(_) | Fetched(_) | Woken
+            | Cancelled | Superseded | Conflicted | Removed => {}
         }
         let event = match &happening {
             Opened => Event::Opened,
@@ -1375,12 +1475,14 @@ impl Machine<'_> {
             Lost | StaleLost => Event::LinkLost,
             Says(report) => Event::VersionReported(report),
             Reports(report) => Event::Progressed(report),
+            Fetched(attempt) => Event::Fetched { attempt: *attempt },
             Woken => Event::Woken,
             Cancelled => Event::Cancelled,
             Superseded => Event::Superseded,
             Conflicted => Event::Conflicted,
             Removed => Event::Removed,
-            Appeared(_) | Vanished | Downloads | Paused | Resumed | CampaignCancelled | Crowded | Roomy => {
+            Appeared(_) | Vanished | Downloads | WatchedSince(_) | Paused | Resumed | CampaignCancelled
+            | Crowded | Roomy => {
                 return self.shown(None);
             }
         };
@@ -1393,6 +1495,7 @@ impl Machine<'_> {
             cancelled: self.cancelled,
             last_download: self.last_download,
             may_ask: self.may_ask,
+            watched_since: self.watched_since,
         };
         let first = step(&self.deployment, event, &seen);
         let again = step(&first.deployment, event, &seen);
@@ -1452,8 +1555,13 @@ fn state(deployment: &Deployment) -> String {
             deployment.label().name().into()
         }
     };
-    let late = if deployment.late_success { "; late success" } else { "" };
-    format!("{attempt}{state}{late}")
+    let notes = [
+        (deployment.late_success, "; late success"),
+        (deployment.fetched, "; fetched"),
+        (deployment.unfetched_success, "; unfetched"),
+    ];
+    let notes: String = notes.into_iter().filter(|(is, _)| *is).map(|(_, note)| note).collect();
+    format!("{attempt}{state}{notes}")
 }
 
 /// The reason, where the outcome does not say it already.

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     /// The same with TLS; only present together with `tls`.
     pub(crate) mqtts: Option<SocketAddr>,
     pub(crate) https: Option<SocketAddr>,
+    /// HTTPS a second time, for devices alone.
+    pub(crate) device_https: Option<SocketAddr>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// `None`: the address of an HTTP listener, which is no wildcard.
     pub(crate) public_url: Option<PublicUrl>,
@@ -80,20 +82,21 @@ impl Checker {
         let allow_plaintext = self.truth("allow_plaintext");
         let (mqtt, http) = (self.plain("mqtt", allow_plaintext), self.plain("http", allow_plaintext));
         let (mqtts, https) = (self.address("mqtts"), self.address("https"));
-        if self.are_off("mqtt", "mqtts") {
+        let device_https = self.address("device_https");
+        if self.are_off(&["mqtt", "mqtts"]) {
             self.wrong(
                 "mqtt",
                 "mqtt and mqtts are both off, so that no device can connect; give one an address",
             );
         }
-        if self.are_off("http", "https") {
+        if self.are_off(&["http", "https", "device_https"]) {
             self.wrong(
                 "http",
-                "http and https are both off, so that nobody can download; give one an address",
+                "http, https and device_https are all off, so that nobody can download; give one an address",
             );
         }
-        let tls = self.tls(mqtts.is_some() || https.is_some());
-        let public_url = self.public_url(http, https);
+        let tls = self.tls([mqtts, https, device_https].iter().any(Option::is_some));
+        let public_url = self.public_url(&[("device_https", device_https), ("https", https), ("http", http)]);
         self.secrets(&secrets);
         let mut warnings = self.raw.take_warnings();
         if let Some(url) = &public_url
@@ -117,6 +120,7 @@ impl Checker {
             http,
             mqtts,
             https,
+            device_https,
             tls,
             public_url,
             engine: self.engine(),
@@ -211,14 +215,14 @@ impl Checker {
         Some(address)
     }
 
-    /// Whether both were switched off, rather than one of them being misspelt.
-    fn are_off(&self, plain: &'static str, secure: &'static str) -> bool {
-        [plain, secure].iter().all(|name| values::address(&self.text(name)) == Some(None))
+    /// Whether all were switched off, rather than one of them being misspelt.
+    fn are_off(&self, listeners: &[&'static str]) -> bool {
+        listeners.iter().all(|name| values::address(&self.text(name)) == Some(None))
     }
 
     fn tls(&mut self, is_needed: bool) -> Option<Arc<rustls::ServerConfig>> {
         let (cert, key) = (self.given("tls_cert"), self.given("tls_key"));
-        let needs = "is needed for mqtts and https; `otaru tls self-signed` makes one for trying things out";
+        let needs = "is needed for mqtts, https and device_https; `otaru tls self-signed` makes one for trying things out";
         for (name, file) in [("tls_cert", &cert), ("tls_key", &key)] {
             if file.is_none() && (is_needed || cert.is_some() || key.is_some()) {
                 self.wrong(name, &format!("a PEM file {needs}"));
@@ -235,12 +239,10 @@ impl Checker {
         }
     }
 
-    fn public_url(&mut self, http: Option<SocketAddr>, https: Option<SocketAddr>) -> Option<PublicUrl> {
+    fn public_url(&mut self, listeners: &[(&str, Option<SocketAddr>)]) -> Option<PublicUrl> {
         let Some(text) = self.given("public_url") else {
-            let is_wildcard =
-                |listener: Option<SocketAddr>| listener.is_some_and(|at| at.ip().is_unspecified());
-            if is_wildcard(http) || is_wildcard(https) {
-                let listener = if is_wildcard(https) { "https" } else { "http" };
+            let is_wildcard = |at: Option<SocketAddr>| at.is_some_and(|at| at.ip().is_unspecified());
+            if let Some((listener, _)) = listeners.iter().find(|(_, at)| is_wildcard(*at)) {
                 self.wrong(
                     "public_url",
                     &format!(
@@ -394,10 +396,19 @@ impl Checker {
 impl Config {
     /// The address that devices are told, once the listeners have their ports.
     ///
-    /// TLS if other machines can reach it, or if there is nothing else; otherwise plain.
-    pub(crate) fn public_url(&self, http: Option<SocketAddr>, https: Option<SocketAddr>) -> PublicUrl {
+    /// The listener for devices if there is one. Otherwise TLS if other machines can reach it, or if there is nothing
+    /// else; otherwise plain.
+    pub(crate) fn public_url(
+        &self,
+        http: Option<SocketAddr>,
+        https: Option<SocketAddr>,
+        device_https: Option<SocketAddr>,
+    ) -> PublicUrl {
         if let Some(url) = &self.public_url {
             return url.clone();
+        }
+        if let Some(at) = device_https {
+            return PublicUrl::of_listener("https", at);
         }
         let is_open = |at: &SocketAddr| !IpAddr::is_loopback(&at.ip());
         match (http, https) {
@@ -449,9 +460,9 @@ mod tests {
 
         assert_eq!(config.mqtt, Some("127.0.0.1:1883".parse().unwrap()));
         assert_eq!(config.http, Some("127.0.0.1:8080".parse().unwrap()));
-        assert_eq!((config.mqtts, config.https), (None, None));
+        assert_eq!((config.mqtts, config.https, config.device_https), (None, None, None));
         assert_eq!(config.data_dir, PathBuf::from("./otaru-data"));
-        assert_eq!(config.public_url(config.http, None).to_string(), "http://127.0.0.1:8080");
+        assert_eq!(config.public_url(config.http, None, None).to_string(), "http://127.0.0.1:8080");
         assert!(config.warnings.is_empty());
     }
 
@@ -532,8 +543,8 @@ mod tests {
             "limits.uplink_burst = \"[1]\" (FILE): a whole number from 1 to 4294967295 is accepted",
             "OTARU_TIMER_ANSWER = \"1s\": there is no such variable; OTARU_TIMERS_ANSWER is one",
             "mqtt = \"1883\" (--mqtt): an address with port such as",
-            "tls_cert: a PEM file is needed for mqtts and https",
-            "tls_key: a PEM file is needed for mqtts and https",
+            "tls_cert: a PEM file is needed for mqtts, https and device_https",
+            "tls_key: a PEM file is needed for mqtts, https and device_https",
             "store.synchronous = \"maybe\" (--set): \"full\" or \"normal\" is accepted",
             "--set = \"nonsense\": KEY=VALUE is accepted",
             "OTARU_ADMIN_TOKEN: letters, digits and signs without spaces",
@@ -560,7 +571,7 @@ mod tests {
         assert!(refused[0].contains("use mqtts, or say --allow-plaintext"), "{refused:?}");
         assert!(refused[1].contains("use https, or say --allow-plaintext"), "{refused:?}");
         let config = checked(&["mqtt=192.0.2.1:1883", "http=192.0.2.1:8080", "allow_plaintext=true"]);
-        assert_eq!(config.public_url(config.http, None).to_string(), "http://192.0.2.1:8080");
+        assert_eq!(config.public_url(config.http, None, None).to_string(), "http://192.0.2.1:8080");
     }
 
     #[test]
@@ -582,6 +593,22 @@ mod tests {
         };
         assert_eq!(config.warnings.len(), 1);
         assert!(config.warnings[0].contains("52 characters"), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn the_listener_for_devices_needs_a_certificate_and_is_what_devices_are_told() {
+        let refused = mistakes(with(&["device_https=0.0.0.0:8943"]));
+        assert_eq!(refused.len(), 3, "{refused:?}");
+        let named = refused.iter().any(|mistake| {
+            mistake.starts_with("public_url: is needed because device_https listens on all addresses")
+        });
+        assert!(named, "{refused:?}");
+        let alone = mistakes(with(&["http=off", "device_https=127.0.0.1:8943"]));
+        assert_eq!(alone.len(), 2, "only the certificate and its key are missing: {alone:?}");
+        let config = checked(&[]);
+        let at = |port: u16| Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let url = config.public_url(at(8080), at(8443), at(8943));
+        assert_eq!(url.to_string(), "https://127.0.0.1:8943");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) const KEYS: &[Key] = &[
     flagged("http", "--http"),
     flagged("mqtts", "--mqtts"),
     flagged("https", "--https"),
+    flagged("device_https", "--device-https"),
     flagged("tls_cert", "--tls-cert"),
     flagged("tls_key", "--tls-key"),
     flagged("public_url", "--public-url"),

@@ -38,6 +38,8 @@ async fn a_self_made_certificate_serves_operators_and_devices() {
             "127.0.0.1:0",
             "--https",
             "127.0.0.1:0",
+            "--device-https",
+            "127.0.0.1:0",
             "--tls-cert",
             cert.to_str().unwrap(),
             "--tls-key",
@@ -45,13 +47,18 @@ async fn a_self_made_certificate_serves_operators_and_devices() {
         ],
     );
     let words: Vec<&str> = server.ready.split(' ').map(|word| word.split('=').next().unwrap()).collect();
-    assert_eq!(words, ["otaru", "ready", "mqtt", "http", "mqtts", "https"]);
+    assert_eq!(words, ["otaru", "ready", "mqtt", "http", "mqtts", "https", "device_https"]);
 
     let https = secure(server.address("https"), &cert);
     let product = json!({ "product_id": "lamp", "name": "Lamp" });
     assert_eq!(ask(&https, TOKEN, "POST", "/api/v1/products", Some(product)).await.0, 201);
     let device = json!({ "product_id": "lamp", "node_id": "1", "secret": "s3cret-s3cret" });
     assert_eq!(ask(&https, TOKEN, "POST", "/api/v1/devices", Some(device)).await.0, 201);
+
+    let for_devices = secure(server.address("device_https"), &cert);
+    assert_eq!(ask(&for_devices, TOKEN, "GET", "/api/v1/products/lamp", None).await.0, 200, "the same house");
+    let told = format!("public_url=https://{}", server.address("device_https"));
+    assert!(server.stderr().contains(&told), "what devices are told: {}", server.stderr());
 
     let mut crowd = Crowd::at(Site::new(secure(server.address("mqtts"), &cert), Downloader::default(), 0));
     crowd.add(DeviceConfig {
