@@ -41,7 +41,7 @@ import paho.mqtt.client as mqtt
 KEEP_ALIVE_SECS = 120           # the platform accepts 30 to 1200 and recommends this
 RECONNECT_SECS_MAX = 300
 SILENCE_SECS_MAX = 30           # neither answer nor bytes for so long: the connection is lost
-TRIES_WITHOUT_BYTES = 5         # so many connections in a row that brought nothing: we give up
+RETRY_SECS_MAX = 60             # between two tries to go on with a download
 CHUNK_BYTES = 16 * 1024
 BATTERY_PERCENT_MIN = 20
 MEMORY_BYTES_MIN = 4 * 1024 * 1024
@@ -289,9 +289,9 @@ class Upgrade(threading.Thread):
             self.device.log(f"{self.about}: download broke at {self.have()} of {size} bytes ({why})")
             if time.monotonic() > deadline:
                 raise Failed(DOWNLOAD_TIMEOUT, f"{self.have()} of {size} bytes in {self.settings.download_secs:g} s")
-            if tries >= TRIES_WITHOUT_BYTES:
+            if tries >= self.settings.tries:
                 raise Failed(POOR_SIGNAL, f"{self.have()} of {size} bytes, then {tries} times nothing: {why}")
-            time.sleep(min(2.0 ** tries, 30) / 2)
+            time.sleep(min(2 ** tries, RETRY_SECS_MAX))
 
     def fetch_some(self, start, deadline):
         """One request, for what is missing from `start` on."""
@@ -651,6 +651,7 @@ def settings():
     add("--install-secs", type=float, default=1.0, help="how long the pretended installation takes")
     add("--begin-after", type=float, default=0.0, metavar="SECS", help="wait before an upgrade begins")
     add("--download-secs", type=float, default=3600.0, help="how long a download may take in all")
+    add("--tries", type=int, default=10, help="connections in a row that may bring nothing; 10 are about four minutes")
     add("--accepts", metavar="bin,img", help="ends of file names that can be installed; all by default")
     add("--battery", default="/sys/class/power_supply/BAT0/capacity", metavar="FILE", help="holds the percentage")
     add("--keep-free", type=int, default=0, metavar="BYTES", help="storage that packages must leave free")
