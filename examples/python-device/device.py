@@ -612,8 +612,11 @@ class Device:
         """Pulls the plug, for --drop-at. paho notices and connects again."""
         self.log("dropping the connection")
         link = self.mqtt.socket()
-        if link is not None:
-            link.shutdown(socket.SHUT_RDWR)
+        try:
+            if link is not None:
+                link.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it was gone already
 
     def on_stop(self):
         return False
