@@ -1,6 +1,6 @@
 //! Turns what was given into what can be used, or into a list of everything that is wrong with it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -396,8 +396,8 @@ impl Checker {
 impl Config {
     /// The address that devices are told, once the listeners have their ports.
     ///
-    /// The listener for devices if there is one. Otherwise TLS if other machines can reach it, or if there is nothing
-    /// else; otherwise plain.
+    /// The listener for devices if there is one; otherwise TLS if it is spoken, because C devices fetch over nothing else
+    /// and the others over both; otherwise plain.
     pub(crate) fn public_url(
         &self,
         http: Option<SocketAddr>,
@@ -407,14 +407,9 @@ impl Config {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
-        if let Some(at) = device_https {
-            return PublicUrl::of_listener("https", at);
-        }
-        let is_open = |at: &SocketAddr| !IpAddr::is_loopback(&at.ip());
-        match (http, https) {
-            (Some(http), None) => PublicUrl::of_listener("http", http),
-            (Some(http), Some(https)) if !is_open(&https) => PublicUrl::of_listener("http", http),
-            (Some(_) | None, Some(https)) => PublicUrl::of_listener("https", https),
+        match (device_https.or(https), http) {
+            (Some(at), _) => PublicUrl::of_listener("https", at),
+            (None, Some(at)) => PublicUrl::of_listener("http", at),
             (None, None) => unreachable!("a configuration has at least one HTTP listener"),
         }
     }
@@ -609,6 +604,8 @@ mod tests {
         let at = |port: u16| Some(SocketAddr::from(([127, 0, 0, 1], port)));
         let url = config.public_url(at(8080), at(8443), at(8943));
         assert_eq!(url.to_string(), "https://127.0.0.1:8943");
+        let url = config.public_url(at(8080), at(8443), None);
+        assert_eq!(url.to_string(), "https://127.0.0.1:8443", "C devices fetch over nothing else");
     }
 
     #[test]
