@@ -258,7 +258,8 @@ impl DeviceTokens {
 
     /// `None` for a device without a secret.
     fn make(&self, facts: &ConnectFacts, expires_at: WallTime) -> Option<String> {
-        let expires_secs = expires_at.0 / 1000;
+        // Rounded up: not earlier than the device is told.
+        let expires_secs = expires_at.0.saturating_add(999) / 1000;
         let mac = self.mac(facts, expires_secs)?.finalize().into_bytes();
         let mut token = format!("{expires_secs}.");
         for byte in mac {

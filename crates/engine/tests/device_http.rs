@@ -1,5 +1,7 @@
 //! Devices that speak over HTTP: heard like those on MQTT, and connected by nothing they say.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where it is surprised")]
+
 mod support;
 
 use std::time::Duration;

@@ -154,13 +154,16 @@ async fn what_cannot_be_a_report_is_400_and_says_why() {
 async fn a_device_that_is_too_fast_is_told_so_and_others_are_not() {
     let house = House::with(Settings { http_rate: (1, 3), ..quick() }).await;
     let visitor = Visitor::of(&house).await;
-    let mut answers = Vec::new();
-    for _ in 0..4 {
-        answers.push(visitor.says("messages/up", "").await);
-    }
-    let too_fast = answers.iter().filter(|answer| answer.status == 403).count();
-    assert!(too_fast >= 1, "{answers:?}");
-    let message = answers.last().unwrap().published(403, "IOTDA.021101");
+    let mut passed = 0;
+    let refusal = loop {
+        let answer = visitor.says("messages/up", "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        passed += 1;
+        assert!(passed < 1000, "nobody was held up");
+    };
+    let message = refusal.published(403, "IOTDA.021101");
     assert!(message.starts_with("Request reached the maximum rate limit."), "{message}");
     let other = house.operator().device("lamp", "2").await;
     authenticate(&house, &other, "2026112300").await.ok(200);
