@@ -174,12 +174,10 @@ impl Engine {
         if shared.is_out_of_service() {
             return Err(DeviceHttpError::Unavailable);
         }
+        let revocations = shared.revocations();
         let token = token.filter(|t| !t.is_empty()).ok_or(DeviceHttpError::NoToken)?;
         let device = DeviceId::parse(device_id).map_err(|_| DeviceHttpError::BadToken)?;
-        let facts = shared.store.connect_facts(&device).await.map_err(|error| {
-            tracing::warn!(%error, "a device's token cannot be checked");
-            DeviceHttpError::Unavailable
-        })?;
+        let facts = shared.facts_of(&device).await?;
         let facts = facts.filter(|facts| !facts.frozen).ok_or(DeviceHttpError::BadToken)?;
         let expires_at = shared.device_tokens.check(&facts, token).ok_or(DeviceHttpError::BadToken)?;
         if expires_at <= shared.clock.wall() {
@@ -192,11 +190,19 @@ impl Engine {
             () = gave_up => return Err(DeviceHttpError::Unavailable),
         }
         let session = SessionInner::continuing(facts.key, device, shared.next_request(), audited);
-        Ok(DeviceVisit { shared: shared.clone(), session: Session::new(shared.clone(), session) })
+        let session = Session::new(shared.clone(), session);
+        Ok(DeviceVisit { shared: shared.clone(), session, facts, revocations })
     }
 }
 
 impl Shared {
+    async fn facts_of(&self, device: &DeviceId) -> Result<Option<ConnectFacts>, DeviceHttpError> {
+        self.store.connect_facts(device).await.map_err(|error| {
+            tracing::warn!(%error, "a device's token cannot be checked");
+            DeviceHttpError::Unavailable
+        })
+    }
+
     /// Counts a request of a device, unless it is one too many. Answers with what it has caused in the audit log.
     fn may_speak(&self, device: DeviceKey) -> Result<Arc<AtomicU32>, DeviceHttpError> {
         let (per_second, burst) = self.settings.http_rate;
@@ -212,6 +218,9 @@ impl Shared {
 pub struct DeviceVisit {
     shared: Arc<Shared>,
     session: Session,
+    /// What the token was good for, and how many revocations there had been before.
+    facts: ConnectFacts,
+    revocations: i64,
 }
 
 /// The ticket of the only message of a visit.
@@ -222,8 +231,15 @@ impl DeviceVisit {
     ///
     /// # Errors
     ///
-    /// `Unavailable`: it may or may not be stored; the device has to send it again.
+    /// `BadToken`: the device was frozen, deleted or given another secret since the visit began. `Unavailable`: it may
+    /// or may not be stored; the device has to send it again.
     pub async fn says(mut self, payload: Bytes, reading: UplinkReading) -> Result<(), DeviceHttpError> {
+        // A slow sender may take long to say it.
+        if self.shared.revocations() != self.revocations
+            && self.shared.facts_of(self.session.device_id()).await?.as_ref() != Some(&self.facts)
+        {
+            return Err(DeviceHttpError::BadToken);
+        }
         // Registered before looking, and before handing over, so that no end is missed.
         let gave_up = self.shared.gave_up.notified();
         tokio::pin!(gave_up);

@@ -71,6 +71,16 @@ async fn a_platform_that_ends_leaves_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn an_engine_that_lost_a_part_leaves_nobody_waiting() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let visitor = Visitor::of(&platform, &id).await;
+    let visit = platform.engine.device_visit(id.as_str(), Some(&visitor.token)).await.unwrap();
+    platform.clock.breaks();
+    let said = visit.says(Bytes::new(), UplinkReading::Ignored).await;
+    assert_eq!(said, Err(DeviceHttpError::Unavailable));
+}
+
+#[tokio::test]
 async fn an_upgrade_goes_on_over_http_as_it_would_over_mqtt() {
     let (platform, id, package) = Platform::with_a_device().await;
     let campaign = platform.campaign(&package, &[&id], Policy::default()).await;
@@ -165,6 +175,26 @@ async fn a_token_ends_with_its_time_and_with_what_it_was_given_for() {
     visitor.says(version_report(&id, "v1")).await.unwrap();
     platform.clock.pass(Duration::from_secs(2));
     assert_eq!(visitor.says(version_report(&id, "v1")).await, Err(DeviceHttpError::Expired));
+}
+
+#[tokio::test]
+async fn a_token_that_is_withdrawn_while_its_device_speaks_is_worth_nothing() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let other = platform.register("sn2").await;
+    let freeze = async |id: &DeviceId| {
+        let change = DeviceChange { frozen: Some(true), ..DeviceChange::default() };
+        platform.engine.patch_device(&platform.by, id.as_str(), change).await.unwrap();
+    };
+    let begin = async |visitor: &Visitor<'_>| {
+        platform.engine.device_visit(id.as_str(), Some(&visitor.token)).await.unwrap()
+    };
+    let visitor = Visitor::of(&platform, &id).await;
+    let (first, second) = (begin(&visitor).await, begin(&visitor).await);
+    freeze(&other).await;
+    first.says(Bytes::new(), UplinkReading::Ignored).await.unwrap();
+    freeze(&id).await;
+    let said = second.says(Bytes::new(), UplinkReading::Ignored).await;
+    assert_eq!(said, Err(DeviceHttpError::BadToken));
 }
 
 #[tokio::test]
