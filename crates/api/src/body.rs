@@ -26,7 +26,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Json<T>, Problem> {
         check_type(request.headers())?;
-        let bytes = read_whole(request.into_body()).await?;
+        let bytes = read_whole(request.into_body(), JSON_BODY_BYTES_MAX).await?;
         parse(&bytes).map(Json)
     }
 }
@@ -51,21 +51,22 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-async fn read_whole(mut body: Body) -> Result<Bytes, Problem> {
+/// A body of at most `bytes_max` bytes.
+pub(crate) async fn read_whole(mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             Code::BodyTooLarge,
-            format!("the body is larger than {JSON_BODY_BYTES_MAX} bytes, which is the most that is read"),
+            format!("the body is larger than {bytes_max} bytes, which is the most that is read"),
         )
     };
     let declared = body.size_hint().lower();
-    if declared > JSON_BODY_BYTES_MAX as u64 {
+    if declared > bytes_max as u64 {
         return Err(too_large());
     }
     let mut whole = BytesMut::new();
     while let Some(part) = next_part(&mut body).await {
         let part = part.map_err(|cut| Problem::new(Code::BodyIncomplete, cut.to_string()))?;
-        if whole.len() + part.len() > JSON_BODY_BYTES_MAX {
+        if whole.len() + part.len() > bytes_max {
             return Err(too_large());
         }
         whole.extend_from_slice(&part);
@@ -73,7 +74,8 @@ async fn read_whole(mut body: Body) -> Result<Bytes, Problem> {
     Ok(whole.freeze())
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// The object that a body is.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Code::InvalidJson, "the body is empty; a JSON object is expected"));
     }

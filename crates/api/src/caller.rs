@@ -3,6 +3,7 @@
 //! A route takes [`May<R>`] as an argument and so cannot forget to ask. The check comes before the body is read.
 
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
@@ -10,6 +11,10 @@ use axum::http::{HeaderMap, header};
 use otaru_engine::{Engine, Operator, Role};
 
 use crate::problem::{Code, Problem};
+
+/// The other end of the connection that a request came on. Absent where there is none, as in tests of the router.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// A caller whose token has at least the role `R`.
 pub(crate) struct May<R> {

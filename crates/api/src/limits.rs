@@ -10,6 +10,9 @@ use std::time::Duration;
 /// separated, are just under 4 MiB. More devices are chosen by product or tags.
 pub const JSON_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Children of a gateway in one report of properties over HTTP, as published.
+pub const CHILDREN_REPORTED_MAX: usize = 50;
+
 /// Largest request head we read, in bytes.
 ///
 /// Devices send less than 1 KiB, a browser behind two proxies some 8 KiB; four times that is generous.

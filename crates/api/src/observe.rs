@@ -15,7 +15,7 @@ use otaru_engine::Fault;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::problem::{Problem, Reported};
+use crate::problem::{Problem, Reported, Voice};
 use crate::request_id::{self, RequestId};
 use crate::routes::download;
 
@@ -52,9 +52,19 @@ struct Written<'a> {
     request_id: &'a str,
 }
 
+#[derive(Serialize)]
+struct WrittenAsPublished<'a> {
+    error_code: &'a str,
+    error_msg: &'a str,
+}
+
 fn written(problem: &Problem, id: &RequestId) -> Body {
-    let written = Written { code: problem.code(), message: problem.message(), request_id: id.as_str() };
-    Body::from(serde_json::to_vec(&written).expect("three strings are JSON"))
+    let (code, message, request_id) = (problem.code(), problem.message(), id.as_str());
+    let written = match problem.voice {
+        Voice::Native => serde_json::to_vec(&Written { code, message, request_id }),
+        Voice::Published => serde_json::to_vec(&WrittenAsPublished { error_code: code, error_msg: message }),
+    };
+    Body::from(written.expect("a few strings are JSON"))
 }
 
 fn log(problem: &Problem, id: &RequestId, method: &Method, route: &str, status: StatusCode) {

@@ -122,6 +122,16 @@ pub(crate) struct Problem {
     fault: Fault,
     /// What only the log gets.
     cause: Option<String>,
+    pub(crate) voice: Voice,
+}
+
+/// In which words a problem is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// Ours.
+    Native,
+    /// Those of the published platform, for devices that know no others.
+    Published,
 }
 
 impl Problem {
@@ -134,6 +144,21 @@ impl Problem {
             headers: Vec::new(),
             fault: if code.status().is_server_error() { Fault::Bug } else { Fault::Caller },
             cause: None,
+            voice: Voice::Native,
+        };
+        problem.with_headers_of_status()
+    }
+
+    /// One of the published platform's, with its status and code.
+    pub(crate) fn published(status: StatusCode, code: &'static str, message: String) -> Problem {
+        let problem = Problem {
+            status,
+            code,
+            message,
+            headers: Vec::new(),
+            fault: if status.is_server_error() { Fault::Unavailable } else { Fault::Caller },
+            cause: None,
+            voice: Voice::Published,
         };
         problem.with_headers_of_status()
     }
@@ -211,6 +236,7 @@ impl<E: Faulty + Error> From<E> for Problem {
             headers: Vec::new(),
             fault,
             cause,
+            voice: Voice::Native,
         };
         problem.with_headers_of_status()
     }

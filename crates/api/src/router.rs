@@ -3,6 +3,7 @@
 //! ```text
 //! /api/v1/…            the native API: JSON, `Authorization: Bearer TOKEN`
 //! /download/{id}/{name} packages, for devices
+//! /v5/device-auth, /v5/devices/{id}/sys/…  what devices say over HTTP: the published shapes, `access_token: TOKEN`
 //! /healthz /readyz      for supervisors and load balancers, without a token
 //! /metrics              for Prometheus, without a token
 //! ```
@@ -45,6 +46,7 @@ pub fn router(engine: Engine, metrics: Metrics) -> Router {
     Router::new()
         .nest("/api/v1", routes::native())
         .merge(routes::download::routes())
+        .merge(routes::device_http::routes())
         .merge(routes::health::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(not_with_this_method)

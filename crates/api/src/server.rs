@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use crate::caller::Peer;
 use crate::guarded::Guarded;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
 use crate::metered::Metered;
@@ -262,7 +263,8 @@ impl Drop for Counted {
 
 /// Requests and answers, until the peer closes or the house does.
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, house: &House) {
-    let answer = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+    let answer = hyper::service::service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
         house.router.clone().oneshot(request.map(Body::new)).map_ok(Metered::new)
     });
     let conversation = http1::Builder::new()

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use otaru_core::WallTime;
-use otaru_proto::{ClientId, DeviceId, password_matches};
+use otaru_proto::{ClientId, DeviceId, Stamp, password_matches};
+use otaru_store::ConnectFacts;
 use serde::Serialize;
 
 use crate::driver::Engine;
@@ -121,30 +122,10 @@ impl Engine {
             let problem = format!("sign type {} is not offered; 0 and 1 are", client_id.sign_type);
             return Err(Refusal::BadClientId(problem));
         }
-        let facts = shared.store.connect_facts(&client_id.device).await;
-        let facts = facts.map_err(|error| {
-            tracing::warn!(%error, "credentials cannot be checked");
-            Refusal::Unavailable
-        })?;
-        let facts = facts.ok_or_else(|| Refusal::UnknownDevice(client_id.device.to_string()))?;
-        let sealed = facts.sealed_secret.as_deref().ok_or(Refusal::WrongPassword)?;
-        let secret = shared.vault.open(client_id.device.as_str(), sealed).map_err(|error| {
-            tracing::error!(device_id = %client_id.device, %error, "a device secret cannot be opened; is the master key the right one?");
-            Refusal::Unavailable
-        })?;
-        if !password_matches(&secret, &client_id.stamp, request.password.unwrap_or_default()) {
-            return Err(Refusal::WrongPassword);
-        }
-        if facts.frozen {
-            return Err(Refusal::Frozen);
-        }
+        let ClientId { device, sign_type, stamp, .. } = &client_id;
+        let password = request.password.unwrap_or_default();
+        let facts = self.check_credentials(device, *sign_type, stamp, password).await?;
         let wall = shared.clock.wall();
-        if client_id.sign_type == 1
-            && let Some(window) = &shared.settings.sign_window
-            && !window.admits(&client_id.stamp, wall.0 / 1000)
-        {
-            return Err(Refusal::StampOutsideWindow(client_id.stamp.as_str().to_owned()));
-        }
         let session = self.begin_session(facts.key, client_id.device.clone(), wall);
         // Frozen or deleted between the look and the session: what ended the sessions then missed this one.
         if shared.revocations() != revocations {
@@ -162,6 +143,40 @@ impl Engine {
             return Err(Refusal::Unavailable);
         }
         Ok(session)
+    }
+
+    /// What holds on every way in: registered, the right password, not frozen, and in time.
+    pub(crate) async fn check_credentials(
+        &self,
+        device: &DeviceId,
+        sign_type: u8,
+        stamp: &Stamp,
+        password: &[u8],
+    ) -> Result<ConnectFacts, Refusal> {
+        let shared = &self.shared;
+        let facts = shared.store.connect_facts(device).await.map_err(|error| {
+            tracing::warn!(%error, "credentials cannot be checked");
+            Refusal::Unavailable
+        })?;
+        let facts = facts.ok_or_else(|| Refusal::UnknownDevice(device.to_string()))?;
+        let sealed = facts.sealed_secret.as_deref().ok_or(Refusal::WrongPassword)?;
+        let secret = shared.vault.open(device.as_str(), sealed).map_err(|error| {
+            tracing::error!(device_id = %device, %error, "a device secret cannot be opened; is the master key the right one?");
+            Refusal::Unavailable
+        })?;
+        if !password_matches(&secret, stamp, password) {
+            return Err(Refusal::WrongPassword);
+        }
+        if facts.frozen {
+            return Err(Refusal::Frozen);
+        }
+        if sign_type == 1
+            && let Some(window) = &shared.settings.sign_window
+            && !window.admits(stamp, shared.clock.wall().0 / 1000)
+        {
+            return Err(Refusal::StampOutsideWindow(stamp.as_str().to_owned()));
+        }
+        Ok(facts)
     }
 
     fn begin_session(&self, device: otaru_store::DeviceKey, device_id: DeviceId, at: WallTime) -> Session {
@@ -252,7 +267,7 @@ impl RefusedConnections {
     }
 
     /// It got in.
-    fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         let mut seen = self.lock();
         if seen.by_name.remove(name).is_some() {
             seen.order.retain(|known| known != name);

@@ -186,7 +186,7 @@ impl DownloadTokens {
     }
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if text.len() != 64 {
         return None;
     }

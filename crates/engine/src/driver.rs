@@ -25,6 +25,7 @@ use crate::batch::{Answer, Around, Spoken, decide, wanted};
 use crate::campaigns::CampaignWork;
 use crate::clock::{Clock, ServiceClock};
 use crate::connect::RefusedConnections;
+use crate::device_http::{DeviceTokens, HttpDevices};
 use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
@@ -75,9 +76,14 @@ pub(crate) struct Shared {
     pub(crate) downloads: DownloadActivity,
     pub(crate) download_tokens: DownloadTokens,
     pub(crate) refused: RefusedConnections,
+    pub(crate) device_tokens: DeviceTokens,
+    pub(crate) http_devices: HttpDevices,
     pub(crate) campaign_work: CampaignWork,
     boot: i64,
     next_session: AtomicI64,
+    next_request: AtomicI64,
+    /// Tells those who wait for a message to be stored that it will not be.
+    pub(crate) gave_up: Notify,
     /// The earliest deadline, as far as known; `i64::MAX` for none.
     next_wake: AtomicI64,
     slots: Slots,
@@ -119,6 +125,7 @@ impl Engine {
         let grace = if boot.last_seen.is_some() { settings.reconnect_grace } else { Duration::ZERO };
         let service = ServiceClock::resume(clock.clone(), boot.service_time, grace);
         let download_tokens = DownloadTokens::new(vault.mac_key("download tokens"));
+        let device_tokens = DeviceTokens::new(vault.mac_key("device tokens"));
         let first_id = u32::try_from(boot.number & 0xff).unwrap_or(0) << 24;
         let shared = Arc::new(Shared {
             ids: IdMaker::new(settings.node, first_id),
@@ -135,9 +142,13 @@ impl Engine {
             downloads: DownloadActivity::watched_since(first_epoch(boot.number)),
             download_tokens,
             refused: RefusedConnections::default(),
+            device_tokens,
+            http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
             boot: boot.number,
             next_session: AtomicI64::new(0),
+            next_request: AtomicI64::new(0),
+            gave_up: Notify::new(),
             next_wake: AtomicI64::new(0),
             slots: Slots::default(),
             questions: Questions::default(),
@@ -178,6 +189,8 @@ impl Engine {
                 tracing::error!(error = %failed, "a task of the engine ended badly");
             }
         }
+        // What came after the last batch.
+        self.shared.gave_up.notify_waiters();
     }
 
     /// What was set.
@@ -242,6 +255,11 @@ impl Shared {
     /// The number of the next session, larger than that of any before it, also of earlier runs.
     pub(crate) fn next_epoch(&self) -> Epoch {
         Epoch(first_epoch(self.boot).0 | self.next_session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number of a request of a device: below zero, so that it is no session's, and never used up.
+    pub(crate) fn next_request(&self) -> Epoch {
+        Epoch(-1 - self.next_request.fetch_add(1, Ordering::Relaxed))
     }
 
     /// For rows that the platform writes by itself.
@@ -362,6 +380,7 @@ async fn watched(name: &'static str, shared: Arc<Shared>, task: impl Future<Outp
                 let _ = self.1.broken.set(self.0);
                 self.1.sessions.close_all("engine_broken");
                 self.1.broke.notify_waiters();
+                self.1.gave_up.notify_waiters();
             }
         }
     }
@@ -479,6 +498,7 @@ async fn store_part(
                 if lasted > shared.settings.outage_patience || shared.is_stopping() {
                     shared.sessions.close_all("store_unavailable");
                     shared.inbox.forget_uplinks();
+                    shared.gave_up.notify_waiters(); // after forgetting: what comes from here on is in the next batch
                     shared.batch_waits.store(false, Ordering::Relaxed);
                     return Err(Unstorable::GaveUp);
                 }
@@ -694,6 +714,7 @@ async fn beat(shared: Arc<Shared>) {
         }
         shared.write_heartbeat().await;
         shared.downloads.tidy(shared.service.now(), || shared.next_epoch());
+        shared.http_devices.tidy(shared.clock.elapsed());
         let first = shared.slots.first_of_each().into_iter();
         let children = shared.questions.tidy(&shared.sessions, shared.clock.elapsed());
         shared.inbox.push_all(first.chain(children).map(|device| Input::Consider { device }));

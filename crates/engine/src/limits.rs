@@ -39,6 +39,14 @@ pub const QUESTION_LIFE: Duration = Duration::from_secs(720);
 /// Lines in the audit log that one session can cause. Enough to see what it tries; the metrics count all of it.
 pub const AUDITS_PER_SESSION_MAX: u32 = 16;
 
+/// How long it is remembered what a device that speaks over HTTP has caused in the audit log, after its last request.
+///
+/// It has no session that would end, and an hour is longer than the usual time between two reports.
+pub const HTTP_AUDITS_REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// Requests of one device over HTTP: a second for long, and at once. As many as messages over MQTT.
+pub const HTTP_RATE: (u32, u32) = (50, 200);
+
 /// Refused connections remembered, by the name they came under. An hour of a misconfigured batch of devices.
 pub const REFUSED_MAX: usize = 1_000;
 

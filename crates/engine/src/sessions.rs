@@ -68,8 +68,8 @@ pub(crate) struct SessionInner {
     settled: AtomicBool,
     /// A deployment of the device, or of a child of it, is at work.
     at_work: AtomicBool,
-    /// Lines in the audit log that this session has caused.
-    audited: AtomicU32,
+    /// Lines in the audit log that this session has caused; for HTTP, those of all requests of the device.
+    audited: Arc<AtomicU32>,
     /// From which version on it has to be told about its children.
     pub(crate) children_after: Mutex<ChildrenAfter>,
     mailbox: Mutex<Vec<Delivery>>,
@@ -162,6 +162,16 @@ impl Drop for Session {
 
 impl SessionInner {
     pub(crate) fn new(device: DeviceKey, device_id: DeviceId, epoch: Epoch) -> SessionRef {
+        SessionInner::continuing(device, device_id, epoch, Arc::default())
+    }
+
+    /// A session that shares with others what it has caused in the audit log.
+    pub(crate) fn continuing(
+        device: DeviceKey,
+        device_id: DeviceId,
+        epoch: Epoch,
+        audited: Arc<AtomicU32>,
+    ) -> SessionRef {
         let topic = otaru_proto::events_down(&device_id).into();
         Arc::new(SessionInner {
             device,
@@ -170,7 +180,7 @@ impl SessionInner {
             topic,
             settled: AtomicBool::new(false),
             at_work: AtomicBool::new(false),
-            audited: AtomicU32::new(0),
+            audited,
             children_after: Mutex::default(),
             mailbox: Mutex::new(Vec::new()),
             mail: Notify::new(),

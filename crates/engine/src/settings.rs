@@ -25,6 +25,10 @@ pub struct Settings {
     pub outage_patience: Duration,
     /// Life of a download token. The published platform's tokens live 24 h.
     pub token_life: Duration,
+    /// Life of the token with which a device speaks over HTTP. The published example is one second less than a day.
+    pub device_token_life: Duration,
+    /// Requests of one device over HTTP: a second for long, and at once. 0 in either: as many as it likes.
+    pub http_rate: (u32, u32),
     /// For client ids of sign type 1; `None` takes their hour as text, like that of sign type 0.
     pub sign_window: Option<SignWindow>,
     /// Largest artifact, in bytes.
@@ -44,6 +48,8 @@ impl Default for Settings {
             reconnect_grace: Duration::from_secs(120),
             outage_patience: Duration::from_secs(30),
             token_life: Duration::from_secs(24 * 3600),
+            device_token_life: Duration::from_secs(86_399),
+            http_rate: crate::limits::HTTP_RATE,
             sign_window: None,
             artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
             disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,

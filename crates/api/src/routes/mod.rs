@@ -6,6 +6,7 @@ mod artifacts;
 mod campaigns;
 mod connections;
 mod deployments;
+pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
 mod explain;

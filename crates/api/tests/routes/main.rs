@@ -9,6 +9,7 @@ mod artifacts;
 mod campaigns;
 mod connections;
 mod deployments;
+mod device_http;
 mod devices;
 mod download;
 mod errors_page;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::device_http::{credentials, version_report};
 use crate::download::Told;
 use crate::house::{House, IMAGE, IMAGE_SHA256, METRICS, PATIENCE, eventually};
 use crate::metrics::Counted;
@@ -57,6 +58,47 @@ async fn the_c_sdks_line_ends_are_understood() {
         assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\nContent-Length: 36\r\n"), "{}", answer.head);
         assert_eq!(answer.body, IMAGE);
     }
+}
+
+#[tokio::test]
+async fn a_device_reports_with_the_fewest_bytes() {
+    let house = House::open().await;
+    let lamp = house.furnish().await.device;
+    let open = Open::start(&house, Limits::default()).await;
+    let mut stream = open.tls().await;
+    let body = credentials(&lamp, 0, "2019120219").to_string();
+    let length = body.len();
+    let request =
+        format!("POST /v5/device-auth HTTP/1.1\nHost: 127.0.0.1\nContent-Length: {length}\r\n\r\n{body}");
+    let answer = ask(&mut stream, &request).await;
+    assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", answer.head);
+    let granted: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let token = crate::house::text(&granted["access_token"]);
+
+    let (id, body) = (&lamp.device_id, version_report("v1"));
+    let length = body.len();
+    let request = format!(
+        "POST /v5/devices/{id}/sys/events/up HTTP/1.1\nHost: 127.0.0.1\naccess_token:{token}\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let answer = ask(&mut stream, &request).await;
+    assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", answer.head);
+    assert!(answer.head.contains("\r\nContent-Length: 0\r\n"), "{}", answer.head);
+    let shown = house.viewer().get(&format!("/api/v1/devices/{id}")).await.ok(200);
+    assert_eq!(shown["firmware_version"], "v1");
+}
+
+#[tokio::test]
+async fn a_device_that_is_refused_over_http_is_shown_with_its_address() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits::default()).await;
+    let nobody = crate::house::Registered { device_id: "lamp_9".into(), secret: "x".into() };
+    let body = credentials(&nobody, 0, "2019120219").to_string();
+    let request =
+        format!("POST /v5/device-auth HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut stream = open.plain().await;
+    let from = stream.local_addr().unwrap();
+    assert!(ask(&mut stream, &request).await.head.starts_with("HTTP/1.1 401 "));
+    assert_eq!(house.engine.refused_connections()[0].peer, from.to_string());
 }
 
 #[tokio::test]

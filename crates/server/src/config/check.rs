@@ -96,6 +96,7 @@ impl Checker {
             );
         }
         let tls = self.tls([mqtts, https, device_https].iter().any(Option::is_some));
+        let uplink_rate = self.uplink_rate();
         let public_url = self.public_url(&[("device_https", device_https), ("https", https), ("http", http)]);
         self.secrets(&secrets);
         let mut warnings = self.raw.take_warnings();
@@ -123,8 +124,8 @@ impl Checker {
             device_https,
             tls,
             public_url,
-            engine: self.engine(),
-            gateway: self.gateway(),
+            engine: self.engine(uplink_rate),
+            gateway: self.gateway(uplink_rate),
             api: self.api(),
             store: self.store(),
             log_filter: self.log_filter(),
@@ -134,7 +135,12 @@ impl Checker {
         }
     }
 
-    fn engine(&mut self) -> Settings {
+    /// Of one device: a second for long, and at once. The same over MQTT and over HTTP.
+    fn uplink_rate(&mut self) -> (u32, u32) {
+        (self.count("limits.uplink_rate", 0, u32::MAX), self.count("limits.uplink_burst", 1, u32::MAX))
+    }
+
+    fn engine(&mut self, uplink_rate: (u32, u32)) -> Settings {
         let timers = Timers {
             online_ms: self.timer_ms("timers.online"),
             answer_ms: self.timer_ms("timers.answer"),
@@ -147,6 +153,8 @@ impl Checker {
             reconnect_grace: self.duration("timers.reconnect_grace"),
             outage_patience: self.duration("timers.outage_patience"),
             token_life: self.some_duration("timers.download_token"),
+            device_token_life: self.some_duration("timers.device_token"),
+            http_rate: uplink_rate,
             sign_window: self.sign_window(),
             artifact_bytes_max: self.size("limits.artifact", 1),
             disk_reserve_bytes: self.size("limits.disk_reserve", 0),
@@ -154,10 +162,8 @@ impl Checker {
         }
     }
 
-    fn gateway(&mut self) -> GatewayLimits {
+    fn gateway(&mut self, (rate, burst): (u32, u32)) -> GatewayLimits {
         let keep_alive = [("lenient", KeepAliveRule::lenient()), ("strict", KeepAliveRule::strict())];
-        let (rate, burst) =
-            (self.count("limits.uplink_rate", 0, u32::MAX), self.count("limits.uplink_burst", 1, u32::MAX));
         let in_flight = self.count("limits.uplinks_in_flight", 1, u32::from(u16::MAX));
         let defaults = GatewayLimits::default();
         GatewayLimits {
@@ -617,6 +623,7 @@ mod tests {
     #[test]
     fn no_rate_means_no_limit() {
         assert!(checked(&["limits.uplink_rate=0"]).gateway.uplink_rate.is_none());
+        assert_eq!(checked(&["limits.uplink_rate=9"]).engine.http_rate, (9, 200), "over HTTP as well");
         assert_eq!(checked(&["limits.sign_window=1,26"]).engine.sign_window, Some(SignWindow::default()));
         assert_eq!(mistakes(with(&["timers.result=0s"])).len(), 1);
     }

@@ -37,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     key("timers.reconnect_grace"),
     key("timers.outage_patience"),
     key("timers.download_token"),
+    key("timers.device_token"),
     key("limits.uplink_rate"),
     key("limits.uplink_burst"),
     key("limits.uplinks_in_flight"),
