@@ -1,6 +1,6 @@
 //! Turns what was given into what can be used, or into a list of everything that is wrong with it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -136,6 +136,8 @@ impl Checker {
             answer_ms: self.timer_ms("timers.answer"),
             result_ms: self.timer_ms("timers.result"),
             confirm_ms: self.timer_ms("timers.confirm"),
+            settle_underway_ms: self.timer_ms("timers.settle_underway"),
+            download_quiet_ms: self.timer_ms("timers.download_quiet"),
         };
         Settings {
             timers,
@@ -151,7 +153,6 @@ impl Checker {
     }
 
     fn gateway(&mut self) -> GatewayLimits {
-        let keep_alive = [("lenient", KeepAliveRule::lenient()), ("strict", KeepAliveRule::strict())];
         let (rate, burst) =
             (self.count("limits.uplink_rate", 0, u32::MAX), self.count("limits.uplink_burst", 1, u32::MAX));
         let in_flight = self.count("limits.uplinks_in_flight", 1, u32::from(u16::MAX));
@@ -166,7 +167,7 @@ impl Checker {
             connections_max: self.count("limits.mqtt_connections", 1, u32::MAX) as usize,
             connections_per_address_max: self.count("limits.mqtt_connections_per_address", 1, u32::MAX)
                 as usize,
-            keep_alive: self.choice("limits.keep_alive", &keep_alive),
+            keep_alive: self.keep_alive(),
             silence_at_work_max: self.duration("limits.silence_at_work"),
             ..defaults
         }
@@ -287,6 +288,26 @@ impl Checker {
         filter
     }
 
+    fn keep_alive(&mut self) -> KeepAliveRule {
+        let text = self.text("limits.keep_alive");
+        let range = || {
+            let (from, to) = text.split_once(',')?;
+            let (from, to): (u16, u16) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+            (1..=to).contains(&from).then_some(KeepAliveRule { accepted_secs: from..=to, zero_as_secs: None })
+        };
+        match text.as_str() {
+            "lenient" => KeepAliveRule::lenient(),
+            "strict" => KeepAliveRule::strict(),
+            _ => range().unwrap_or_else(|| {
+                self.wrong(
+                    "limits.keep_alive",
+                    "\"lenient\", \"strict\" or the shortest and the longest in seconds such as \"1,1200\" are accepted",
+                );
+                KeepAliveRule::lenient()
+            }),
+        }
+    }
+
     fn sign_window(&mut self) -> Option<SignWindow> {
         let text = self.text("limits.sign_window");
         if text == "off" {
@@ -394,16 +415,14 @@ impl Checker {
 impl Config {
     /// The address that devices are told, once the listeners have their ports.
     ///
-    /// TLS if other machines can reach it, or if there is nothing else; otherwise plain.
+    /// TLS if there is any: C devices download with nothing else, and no SDK minds a certificate that it does not know.
     pub(crate) fn public_url(&self, http: Option<SocketAddr>, https: Option<SocketAddr>) -> PublicUrl {
         if let Some(url) = &self.public_url {
             return url.clone();
         }
-        let is_open = |at: &SocketAddr| !IpAddr::is_loopback(&at.ip());
         match (http, https) {
+            (_, Some(https)) => PublicUrl::of_listener("https", https),
             (Some(http), None) => PublicUrl::of_listener("http", http),
-            (Some(http), Some(https)) if !is_open(&https) => PublicUrl::of_listener("http", http),
-            (Some(_) | None, Some(https)) => PublicUrl::of_listener("https", https),
             (None, None) => unreachable!("a configuration has at least one HTTP listener"),
         }
     }
@@ -588,6 +607,22 @@ mod tests {
     fn a_server_without_a_way_in_is_refused() {
         let refused = mistakes(with(&["mqtt=off", "http=off"]));
         assert_eq!(refused.len(), 2, "{refused:?}");
+    }
+
+    #[test]
+    fn keep_alive_is_a_word_or_a_range() {
+        let rule = |from, to| KeepAliveRule { accepted_secs: from..=to, zero_as_secs: None };
+        for (setting, expected) in [
+            ("lenient", KeepAliveRule::lenient()),
+            ("strict", rule(30, 1200)),
+            ("10,600", rule(10, 600)),
+            ("1, 1", rule(1, 1)),
+        ] {
+            assert_eq!(checked(&[&format!("limits.keep_alive={setting}")]).gateway.keep_alive, expected);
+        }
+        for wrong in ["", "any", "0,600", "600,10", "1,70000", "10", "10,20,30"] {
+            assert_eq!(mistakes(with(&[&format!("limits.keep_alive={wrong}")])).len(), 1, "{wrong:?}");
+        }
     }
 
     #[test]
