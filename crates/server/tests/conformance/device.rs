@@ -117,6 +117,16 @@ impl Line {
         self.event("upgrade_progress_report", paras).await;
     }
 
+    /// A gateway says that its child is there.
+    pub async fn brings(&mut self, child: &Device) {
+        let statuses = json!([{ "device_id": child.id, "status": "ONLINE" }]);
+        let message = json!({ "services": [{
+            "service_id": "$sub_device_manager", "event_type": "sub_device_update_status",
+            "paras": { "device_statuses": statuses },
+        }] });
+        self.says(&message.to_string()).await;
+    }
+
     /// Says which firmware it runs.
     pub async fn runs(&mut self, version: &str) {
         self.event("version_report", json!({ "fw_version": version })).await;
@@ -136,11 +146,20 @@ impl Line {
         told
     }
 
-    /// The next downlink, which is an event for `subject`: its type and its `paras`.
+    /// The next downlink about upgrades, whole.
+    pub async fn message(&mut self) -> Value {
+        loop {
+            let told = self.told().await;
+            if is_about_upgrades(&told) {
+                assert_eq!(told.topic, format!("$oc/devices/{}/sys/events/down", self.device));
+                return serde_json::from_str(&told.payload).unwrap();
+            }
+        }
+    }
+
+    /// The next downlink about upgrades, which is an event for `subject`: its type and its `paras`.
     pub async fn told_about(&mut self, subject: &str) -> (String, Value) {
-        let told = self.told().await;
-        assert_eq!(told.topic, format!("$oc/devices/{}/sys/events/down", self.device));
-        let message: Value = serde_json::from_str(&told.payload).unwrap();
+        let message = self.message().await;
         assert_eq!(message["object_device_id"], subject, "{message}");
         let services = message["services"].as_array().unwrap();
         assert_eq!(services.len(), 1, "{message}");
@@ -171,10 +190,11 @@ impl Line {
         paras
     }
 
-    /// Nothing more was said to the device by what it has said so far: words are handed over before the
+    /// Nothing more about upgrades was said to the device by what it has said so far: words are handed over before the
     /// acknowledgement of whatever is said later.
     pub async fn is_told_nothing(&mut self) {
         self.says(r#"{"services":[{"service_id":"$log","event_type":"log_report","paras":{}}]}"#).await;
+        self.heard.retain(is_about_upgrades);
         assert_eq!(self.heard, [], "nothing was to be said");
     }
 
@@ -209,6 +229,11 @@ impl Line {
         self.link.send(&[0xe0, 0]).await;
         while self.link.receive().await.is_some() {}
     }
+}
+
+/// Whether a downlink is one of those that these tests are about; answers of other services may come between.
+fn is_about_upgrades(told: &Told) -> bool {
+    told.payload.contains(r#""service_id":"$ota""#)
 }
 
 /// An event as the documents have it.

@@ -13,6 +13,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod captures;
 mod connecting;
 mod decision_table;
 mod device;
@@ -24,7 +25,9 @@ mod hello;
 #[allow(dead_code, reason = "the endpoint's own tests say more with it")]
 mod link;
 mod malformed;
+mod minimum_server;
 mod platform;
+mod quirks;
 mod recorded;
 #[path = "../otaru/running.rs"]
 #[allow(dead_code, reason = "the tests of the binary do more with it")]

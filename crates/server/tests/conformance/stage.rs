@@ -46,7 +46,6 @@ impl Stage {
         self.registers(json!({ "node_id": node, "secret": "12345678" })).await
     }
 
-    #[allow(dead_code, reason = "the tests of gateways use it")]
     pub async fn child(&self, node: &str, gateway: &Device) -> Device {
         self.registers(json!({ "node_id": node, "secret": "12345678", "gateway_id": gateway.id })).await
     }
@@ -111,6 +110,32 @@ impl Stage {
         line.runs(OLD).await;
         let notice = line.is_told("firmware_upgrade").await;
         Upgrade { stage: self, device, line, campaign, notice }
+    }
+}
+
+/// A gateway whose child was told.
+pub struct ChildUpgrade {
+    pub gateway: Device,
+    pub child: Device,
+    /// The gateway's.
+    pub line: Line,
+    pub campaign: Campaign,
+    /// The `paras` of the notice.
+    pub notice: Value,
+}
+
+impl ChildUpgrade {
+    pub async fn new() -> ChildUpgrade {
+        let stage = Stage::new().await;
+        let gateway = stage.device("gw").await;
+        let child = stage.child("child1", &gateway).await;
+        let mut line = gateway.connects().await;
+        line.brings(&child).await;
+        let campaign = stage.campaign(&[&child], json!({})).await;
+        line.is_asked_about(&child.id).await;
+        line.event_of(&child.id, "version_report", json!({ "fw_version": OLD })).await;
+        let notice = line.is_told_about(&child.id, "firmware_upgrade").await;
+        ChildUpgrade { gateway, child, line, campaign, notice }
     }
 }
 
