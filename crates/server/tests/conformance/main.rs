@@ -26,6 +26,7 @@ mod hello;
 mod link;
 mod malformed;
 mod minimum_server;
+mod page;
 mod platform;
 mod quirks;
 mod recorded;
