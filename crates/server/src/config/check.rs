@@ -610,6 +610,15 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_told_the_address_with_tls_if_there_is_one() {
+        let (http, https) = ("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:8443".parse().unwrap());
+        let told = |http, https| checked(&[]).public_url(http, https).to_string();
+        assert_eq!(told(Some(http), Some(https)), "https://127.0.0.1:8443");
+        assert_eq!(told(None, Some(https)), "https://127.0.0.1:8443");
+        assert_eq!(told(Some(http), None), "http://127.0.0.1:8080");
+    }
+
+    #[test]
     fn keep_alive_is_a_word_or_a_range() {
         let rule = |from, to| KeepAliveRule { accepted_secs: from..=to, zero_as_secs: None };
         for (setting, expected) in [

@@ -134,6 +134,11 @@ impl Line {
 
     // --- Hearing ---
 
+    /// Whether something was said to the device while it waited for something else.
+    pub fn has_heard(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
     /// The next downlink.
     pub async fn told(&mut self) -> Told {
         if let Some(told) = self.heard.pop_front() {
