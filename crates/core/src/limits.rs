@@ -20,12 +20,13 @@ pub const NOTICES_PER_ATTEMPT_MAX: u32 = 3;
 /// The first may meet a device whose one thread is busy; a second is cheap, a third would only wait longer.
 pub const QUESTIONS_MAX: u8 = 2;
 
-/// Quiet time after a download request before a notice may be repeated, in milliseconds.
+/// Quiet time after a download request before a notice may be repeated, in milliseconds, unless set otherwise.
 ///
 /// A request seen within the last minute means that the device may still be working on the first notice.
 pub const DOWNLOAD_QUIET_MS: u64 = 60_000;
 
-/// Pause between a reconnect in the middle of an upgrade and the question for the version, in milliseconds.
+/// Pause between a reconnect in the middle of an upgrade and the question for the version, in milliseconds, unless
+/// set otherwise.
 ///
 /// Devices report by themselves right after connecting; five seconds let that report come first.
 pub const SETTLE_UNDERWAY_MS: u64 = 5_000;

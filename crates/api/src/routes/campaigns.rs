@@ -129,6 +129,7 @@ impl AskedTimers {
             answer_ms: millis("answer_secs", self.answer_secs, defaults.answer_ms)?,
             result_ms: millis("result_secs", self.result_secs, defaults.result_ms)?,
             confirm_ms: millis("confirm_secs", self.confirm_secs, defaults.confirm_ms)?,
+            ..defaults
         })
     }
 }

@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{NOTICES_PER_ATTEMPT_MAX, RETRIES_MAX, RETRY_INTERVAL_SECS_MAX};
+use crate::limits::{
+    DOWNLOAD_QUIET_MS, NOTICES_PER_ATTEMPT_MAX, RETRIES_MAX, RETRY_INTERVAL_SECS_MAX, SETTLE_UNDERWAY_MS,
+};
 
 /// The rules of one campaign, stored with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,13 +91,24 @@ pub struct Timers {
     pub result_ms: u64,
     /// From "done" with another version to the question: 10 min, the time of a slow installation and reboot.
     pub confirm_ms: u64,
+    /// From a reconnect in the middle of an upgrade to the question, so that the device may speak first: 5 s.
+    pub settle_underway_ms: u64,
+    /// After the last download request until a notice may be repeated: 1 min.
+    pub download_quiet_ms: u64,
 }
 
 const HOUR_MS: u64 = 3_600_000;
 
 impl Default for Timers {
     fn default() -> Timers {
-        Timers { online_ms: 25 * HOUR_MS, answer_ms: 180_000, result_ms: 24 * HOUR_MS, confirm_ms: 600_000 }
+        Timers {
+            online_ms: 25 * HOUR_MS,
+            answer_ms: 180_000,
+            result_ms: 24 * HOUR_MS,
+            confirm_ms: 600_000,
+            settle_underway_ms: SETTLE_UNDERWAY_MS,
+            download_quiet_ms: DOWNLOAD_QUIET_MS,
+        }
     }
 }
 
@@ -111,6 +124,12 @@ impl Timers {
     }
     pub(crate) fn confirm(&self) -> Duration {
         Duration::from_millis(self.confirm_ms)
+    }
+    pub(crate) fn settle_underway(&self) -> Duration {
+        Duration::from_millis(self.settle_underway_ms)
+    }
+    pub(crate) fn download_quiet(&self) -> Duration {
+        Duration::from_millis(self.download_quiet_ms)
     }
 }
 
@@ -246,8 +265,10 @@ mod tests {
 
     #[test]
     fn the_stored_form_of_the_first_version_is_pinned() {
-        let stored = r#"{"version":1,"waves":[{"up_to_percent":100}],"slots":{"concurrency":null},"retry":{"count":0,"interval_secs":0},"on_conflict":"hold","timers":{"online_ms":90000000,"answer_ms":180000,"result_ms":86400000,"confirm_ms":600000},"notices_max":3}"#;
+        let stored = r#"{"version":1,"waves":[{"up_to_percent":100}],"slots":{"concurrency":null},"retry":{"count":0,"interval_secs":0},"on_conflict":"hold","timers":{"online_ms":90000000,"answer_ms":180000,"result_ms":86400000,"confirm_ms":600000,"settle_underway_ms":5000,"download_quiet_ms":60000},"notices_max":3}"#;
         assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), stored);
+        let older = stored.replace(r#","settle_underway_ms":5000,"download_quiet_ms":60000"#, "");
+        assert_eq!(serde_json::from_str::<Policy>(&older).unwrap(), Policy::default());
         let shortest = r#"{"version":1,"waves":[{"up_to_percent":100}]}"#;
         assert_eq!(serde_json::from_str::<Policy>(shortest).unwrap(), Policy::default());
     }

@@ -728,7 +728,14 @@ impl Dice {
         let notices_max = self.one_of(&[3, 1, 2, 4]);
         let timers = if self.below(3) == 2 {
             let mut millis = || 1 + self.below(100_000);
-            Timers { online_ms: millis(), answer_ms: millis(), result_ms: millis(), confirm_ms: millis() }
+            Timers {
+                online_ms: millis(),
+                answer_ms: millis(),
+                result_ms: millis(),
+                confirm_ms: millis(),
+                settle_underway_ms: millis(),
+                download_quiet_ms: millis(),
+            }
         } else {
             Timers::default()
         };

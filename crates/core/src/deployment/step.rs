@@ -7,7 +7,7 @@ use otaru_proto::{FailureCode, PackageKind, Percent, ProgressReport, ResultCode,
 use super::outcome::{Because, Outcome, OutcomeKind};
 use super::state::{Deployment, Doubt, Question, State, Underway};
 use crate::campaign::{Choice, PackageFacts, Policy, choose};
-use crate::limits::{ASK_LATER_MS, DOWNLOAD_QUIET_MS, QUESTIONS_MAX, SETTLE_UNDERWAY_MS};
+use crate::limits::{ASK_LATER_MS, QUESTIONS_MAX};
 use crate::{Epoch, ServiceTime};
 
 /// What happened.
@@ -398,7 +398,7 @@ fn tell_again(mut current: Deployment, mut underway: Underway, seen: &Circumstan
     if epoch == underway.told_in || current.notices >= seen.policy.notices_max {
         return with_underway(current, underway);
     }
-    let quiet = core::time::Duration::from_millis(DOWNLOAD_QUIET_MS);
+    let quiet = seen.policy.timers.download_quiet();
     if let Some(busy_until) = seen.last_download.map(|at| at.after(quiet)).filter(|until| *until > seen.now) {
         underway.look_again = Some(busy_until);
         return with_underway(current, underway);
@@ -417,7 +417,7 @@ fn reconnected(current: Deployment, mut underway: Underway, epoch: Epoch, seen: 
     underway.linked_in = Some(epoch);
     underway.question = None;
     // An earlier look stays: a device that comes back every few seconds is asked all the same.
-    let settled = seen.now.after(core::time::Duration::from_millis(SETTLE_UNDERWAY_MS));
+    let settled = seen.now.after(seen.policy.timers.settle_underway());
     underway.look_again = Some(underway.look_again.map_or(settled, |look| look.min(settled)));
     with_underway(current, underway)
 }

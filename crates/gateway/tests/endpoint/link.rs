@@ -252,6 +252,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// Expects a PUBLISH.
     pub async fn told(&mut self) -> Told {
         let received = self.expect(PUBLISH).await;
+        self.read_publish(&received)
+    }
+
+    /// Reads a PUBLISH.
+    pub fn read_publish(&self, received: &Received) -> Told {
         let qos = received.first >> 1 & 3;
         let (topic, mut rest) = split_text(&received.body);
         let mut packet_id = None;

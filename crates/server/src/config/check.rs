@@ -146,6 +146,8 @@ impl Checker {
             answer_ms: self.timer_ms("timers.answer"),
             result_ms: self.timer_ms("timers.result"),
             confirm_ms: self.timer_ms("timers.confirm"),
+            settle_underway_ms: self.timer_ms("timers.settle_underway"),
+            download_quiet_ms: self.timer_ms("timers.download_quiet"),
         };
         Settings {
             timers,
@@ -163,7 +165,6 @@ impl Checker {
     }
 
     fn gateway(&mut self, (rate, burst): (u32, u32)) -> GatewayLimits {
-        let keep_alive = [("lenient", KeepAliveRule::lenient()), ("strict", KeepAliveRule::strict())];
         let in_flight = self.count("limits.uplinks_in_flight", 1, u32::from(u16::MAX));
         let defaults = GatewayLimits::default();
         GatewayLimits {
@@ -176,7 +177,7 @@ impl Checker {
             connections_max: self.count("limits.mqtt_connections", 1, u32::MAX) as usize,
             connections_per_address_max: self.count("limits.mqtt_connections_per_address", 1, u32::MAX)
                 as usize,
-            keep_alive: self.choice("limits.keep_alive", &keep_alive),
+            keep_alive: self.keep_alive(),
             silence_at_work_max: self.duration("limits.silence_at_work"),
             ..defaults
         }
@@ -293,6 +294,26 @@ impl Checker {
             self.wrong("log", "error, warn, info, debug, trace or directives like \"info,otaru_gateway=debug\" are accepted");
         }
         filter
+    }
+
+    fn keep_alive(&mut self) -> KeepAliveRule {
+        let text = self.text("limits.keep_alive");
+        let range = || {
+            let (from, to) = text.split_once(',')?;
+            let (from, to): (u16, u16) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+            (1..=to).contains(&from).then_some(KeepAliveRule { accepted_secs: from..=to, zero_as_secs: None })
+        };
+        match text.as_str() {
+            "lenient" => KeepAliveRule::lenient(),
+            "strict" => KeepAliveRule::strict(),
+            _ => range().unwrap_or_else(|| {
+                self.wrong(
+                    "limits.keep_alive",
+                    "\"lenient\", \"strict\" or the shortest and the longest in seconds such as \"1,1200\" are accepted",
+                );
+                KeepAliveRule::lenient()
+            }),
+        }
     }
 
     fn sign_window(&mut self) -> Option<SignWindow> {
@@ -618,6 +639,31 @@ mod tests {
     fn a_server_without_a_way_in_is_refused() {
         let refused = mistakes(with(&["mqtt=off", "http=off"]));
         assert_eq!(refused.len(), 2, "{refused:?}");
+    }
+
+    #[test]
+    fn devices_are_told_the_address_with_tls_if_there_is_one() {
+        let (http, https) = ("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:8443".parse().unwrap());
+        let told = |http, https| checked(&[]).public_url(http, https, None).to_string();
+        assert_eq!(told(Some(http), Some(https)), "https://127.0.0.1:8443");
+        assert_eq!(told(None, Some(https)), "https://127.0.0.1:8443");
+        assert_eq!(told(Some(http), None), "http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn keep_alive_is_a_word_or_a_range() {
+        let rule = |from, to| KeepAliveRule { accepted_secs: from..=to, zero_as_secs: None };
+        for (setting, expected) in [
+            ("lenient", KeepAliveRule::lenient()),
+            ("strict", rule(30, 1200)),
+            ("10,600", rule(10, 600)),
+            ("1, 1", rule(1, 1)),
+        ] {
+            assert_eq!(checked(&[&format!("limits.keep_alive={setting}")]).gateway.keep_alive, expected);
+        }
+        for wrong in ["", "any", "0,600", "600,10", "1,70000", "10", "10,20,30"] {
+            assert_eq!(mistakes(with(&[&format!("limits.keep_alive={wrong}")])).len(), 1, "{wrong:?}");
+        }
     }
 
     #[test]

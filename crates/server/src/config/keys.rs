@@ -34,6 +34,8 @@ pub(super) const KEYS: &[Key] = &[
     key("timers.result"),
     key("timers.confirm"),
     key("timers.settle"),
+    key("timers.settle_underway"),
+    key("timers.download_quiet"),
     key("timers.reconnect_grace"),
     key("timers.outage_patience"),
     key("timers.download_token"),
