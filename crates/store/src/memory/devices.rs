@@ -41,7 +41,9 @@ impl Tables {
             gateway,
             name: new.name.clone(),
             tags: new.tags.clone(),
+            auth: new.auth,
             sealed_secret: new.sealed_secret.clone(),
+            fingerprint: new.fingerprint,
             frozen: false,
             created_at: now,
         });
@@ -95,6 +97,7 @@ impl Tables {
         row.tags = patch.tags.unwrap_or(row.tags);
         row.frozen = patch.frozen.unwrap_or(row.frozen);
         row.sealed_secret = patch.sealed_secret.or(row.sealed_secret);
+        row.fingerprint = patch.fingerprint.unwrap_or(row.fingerprint);
         if let Some(device) = self.devices.get_mut(&row.key) {
             device.row = Arc::new(row);
         }
@@ -127,6 +130,7 @@ impl Tables {
         }
         self.outbox.retain(|_, line| line.via != key && line.device != key);
         row.sealed_secret = None;
+        row.fingerprint = None;
         row.tags = BTreeMap::new();
         if let Some(device) = self.devices.get_mut(&key) {
             device.row = Arc::new(row);
@@ -197,8 +201,11 @@ impl Tables {
         Ok(self.device(device_id)?.map(|DeviceRecord { row, .. }| ConnectFacts {
             is_gateway: self.children_of(row.key).next().is_some(),
             key: row.key,
+            node_id: row.node_id,
             product_id: row.product_id,
+            auth: row.auth,
             sealed_secret: row.sealed_secret,
+            fingerprint: row.fingerprint,
             frozen: row.frozen,
             gateway: row.gateway,
         }))

@@ -15,7 +15,7 @@ use crate::rows::*;
 use crate::rules::action;
 
 const ROW: &str = "d.key, d.device_id, d.node_id, d.product, p.product_id, d.gateway, d.name, d.tags,
-    d.sealed_secret, d.frozen, d.created_at";
+    d.sealed_secret, d.frozen, d.created_at, d.auth, d.fingerprint";
 
 fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
     Ok(DeviceRow {
@@ -30,6 +30,8 @@ fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         sealed_secret: row.get(8)?,
         frozen: row.get(9)?,
         created_at: row.wall(10)?,
+        auth: row.word(11)?,
+        fingerprint: row.fingerprint_or_none(12)?,
     })
 }
 
@@ -54,7 +56,7 @@ pub(super) fn kept_device(conn: &Connection, key: DeviceKey) -> Result<Option<Ke
              WHERE d.key = ?1 AND d.deleted_at IS NULL"
         ),
         [key],
-        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), is_gateway: row.get::<_, i64>(11)? > 0 }),
+        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), is_gateway: row.get::<_, i64>(13)? > 0 }),
     )
 }
 
@@ -81,8 +83,9 @@ impl Tx<'_> {
             None => None,
         };
         let added = self.conn.run(
-            "INSERT INTO device (product, device_id, node_id, gateway, name, tags, sealed_secret, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO device (product, device_id, node_id, gateway, name, tags, sealed_secret, created_at, auth,
+                 fingerprint)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (product, node_id) WHERE deleted_at IS NULL DO NOTHING",
             (
                 product,
@@ -93,6 +96,8 @@ impl Tx<'_> {
                 to_json(&new.tags)?,
                 &new.sealed_secret,
                 now.0,
+                new.auth.name(),
+                new.fingerprint.map(|fingerprint| fingerprint.to_string()),
             ),
         )?;
         if added == 0 {
@@ -191,6 +196,10 @@ impl Tx<'_> {
         if let Some(secret) = &patch.sealed_secret {
             self.conn.run("UPDATE device SET sealed_secret = ?2 WHERE key = ?1", (key, secret))?;
         }
+        if let Some(fingerprint) = &patch.fingerprint {
+            let text = fingerprint.map(|fingerprint| fingerprint.to_string());
+            self.conn.run("UPDATE device SET fingerprint = ?2 WHERE key = ?1", (key, text))?;
+        }
         self.cache.device_changed(key);
         self.note(actor, action::DEVICE_CHANGED, device_id.as_str(), now)?;
         self.registered(key)
@@ -227,7 +236,8 @@ impl Tx<'_> {
         }
         self.untag(key, &tags)?;
         self.conn.run(
-            "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, tags = '{}' WHERE key = ?1",
+            "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, fingerprint = NULL, tags = '{}'
+             WHERE key = ?1",
             (key, now.0),
         )?;
         self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
@@ -261,8 +271,8 @@ impl Reading<'_> {
             |row| {
                 Ok(DeviceRecord {
                     row: device_row(row)?,
-                    gateway_id: row.device_id_or_none(11)?,
-                    state: device_state(row, 12)?,
+                    gateway_id: row.device_id_or_none(13)?,
+                    state: device_state(row, 14)?,
                 })
             },
         )
@@ -303,7 +313,8 @@ impl Reading<'_> {
 
     pub(crate) fn connect_facts(&self, device_id: &DeviceId) -> Result<Option<ConnectFacts>, StoreError> {
         self.conn.one(
-            "SELECT d.key, p.product_id, d.sealed_secret, d.frozen, d.children, d.gateway
+            "SELECT d.key, p.product_id, d.sealed_secret, d.frozen, d.children, d.gateway, d.node_id, d.auth,
+                 d.fingerprint
              FROM device d CROSS JOIN product p ON p.key = d.product
              WHERE d.device_id = ?1 AND d.deleted_at IS NULL",
             [device_id.as_str()],
@@ -315,6 +326,9 @@ impl Reading<'_> {
                     frozen: row.get(3)?,
                     is_gateway: row.get::<_, i64>(4)? > 0,
                     gateway: row.get(5)?,
+                    node_id: row.get(6)?,
+                    auth: row.word(7)?,
+                    fingerprint: row.fingerprint_or_none(8)?,
                 })
             },
         )

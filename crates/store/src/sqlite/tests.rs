@@ -121,10 +121,12 @@ async fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).await);
     let file = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
+    let ours: i64 =
+        file.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0)).unwrap();
     file.pragma_update(None, "user_version", 99).unwrap();
     let refused = Store::open_sqlite(dir.path(), SqliteOptions::default()).await.unwrap_err();
     assert!(matches!(refused, StoreError::TooNew { found: 99, .. }), "{refused}");
-    file.pragma_update(None, "user_version", 1).unwrap();
+    file.pragma_update(None, "user_version", ours).unwrap();
     open(dir.path()).await;
 }
 
@@ -373,7 +375,9 @@ async fn register(store: &Store, actor: &Actor, count: usize) -> Vec<DeviceKey> 
             gateway_id: None,
             name: None,
             tags: std::collections::BTreeMap::new(),
+            auth: crate::Auth::Secret,
             sealed_secret: None,
+            fingerprint: None,
         };
         keys.push(store.create_device(actor, device, NOW).await.unwrap().row.key);
     }
