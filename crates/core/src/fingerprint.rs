@@ -4,6 +4,7 @@
 
 use alloc::string::String;
 use core::fmt;
+use core::hint::black_box;
 
 /// A digest of a certificate, as it is registered and shown: SHA-256, or SHA-1 as older tools print it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,20 @@ impl Fingerprint {
             Fingerprint::Sha1(digest) => digest,
             Fingerprint::Sha256(digest) => digest,
         }
+    }
+
+    /// Whether `digest` is this one. Takes the same time wherever the first difference is.
+    #[must_use]
+    pub fn is(&self, digest: &[u8]) -> bool {
+        let own = self.bytes();
+        if own.len() != digest.len() {
+            return false;
+        }
+        let difference = own
+            .iter()
+            .zip(digest)
+            .fold(0u8, |difference, (own, other)| black_box(difference | (own ^ other)));
+        black_box(difference) == 0
     }
 }
 
@@ -110,6 +125,19 @@ mod tests {
         }
         assert!(matches!(Fingerprint::parse(&sha1), Ok(Fingerprint::Sha1(_))));
         assert!(matches!(Fingerprint::parse(&sha256), Ok(Fingerprint::Sha256(_))));
+    }
+
+    #[test]
+    fn only_the_same_digest_of_the_same_length_is_the_one() {
+        let long = Fingerprint::Sha256([7; 32]);
+        assert!(long.is(&[7; 32]));
+        assert!(!long.is(&[7; 20]) && !long.is(&[]));
+        for at in [0, 15, 31] {
+            let mut other = [7; 32];
+            other[at] ^= 0x80;
+            assert!(!long.is(&other));
+        }
+        assert!(Fingerprint::Sha1([1; 20]).is(&[1; 20]));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use otaru_core::WallTime;
 use otaru_core::campaign::Policy;
 use otaru_engine::{
-    CampaignRequest, Clock, ConnectRequest, Counts, Declared, Delivery, DeploymentView, DeviceRequest,
-    DeviceSelection, Engine, Operator, PackageDelivery, PackageRequest, Page, Refusal, Role, Session,
-    Settings, Uplink, UplinkReading,
+    CampaignRequest, Channel, Clock, ConnectRequest, Counts, Declared, Delivery, DeploymentView,
+    DeviceRequest, DeviceSelection, Engine, Operator, PackageDelivery, PackageRequest, Page, Refusal, Role,
+    Session, Settings, Uplink, UplinkReading,
 };
 use otaru_proto::{
     ClientId, DeviceId, Downlink, Notice, PackageKind, Percent, ProgressReport, ResultCode, Stamp, Version,
@@ -267,6 +267,7 @@ impl Platform {
             username: Some(id.as_str()),
             password: Some(password.as_bytes()),
             peer: PEER.parse::<SocketAddr>().unwrap(),
+            channel: Channel::Plain,
             protocol: "MQTT 3.1.1",
         };
         let session = self.engine.connect(request).await?;
