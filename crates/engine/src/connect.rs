@@ -26,7 +26,7 @@ pub struct ConnectRequest<'a> {
     pub client_id: &'a str,
     /// The device id.
     pub username: Option<&'a str>,
-    /// The keyed hash. Of a device with a certificate it does not matter: SDKs send one over an empty secret, or none.
+    /// The keyed hash. Of a device with a certificate it does not matter: SDKs send none, or one over an empty secret.
     pub password: Option<&'a [u8]>,
     /// How it has reached us, with its certificate if it has presented one.
     pub channel: Channel<'a>,

@@ -78,8 +78,12 @@ pub fn settings() -> Settings {
 
 impl Platform {
     pub async fn in_memory() -> Platform {
+        Platform::in_memory_with(settings()).await
+    }
+
+    pub async fn in_memory_with(settings: Settings) -> Platform {
         let (store, faults) = Store::memory_with_faults();
-        Platform::on(store, Some(faults), settings(), WoundClock::new()).await
+        Platform::on(store, Some(faults), settings, WoundClock::new()).await
     }
 
     /// Product `p`, device `p_sn1`, and a package that brings it to `v2`.
