@@ -14,7 +14,9 @@ extern crate std;
 
 pub mod campaign;
 pub mod deployment;
+mod fingerprint;
 pub mod limits;
 mod time;
 
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use time::{Epoch, ServiceTime, WallTime};

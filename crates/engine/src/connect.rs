@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use otaru_core::WallTime;
+use otaru_core::{Fingerprint, WallTime};
 use otaru_proto::{ClientId, DeviceId, Stamp, password_matches};
-use otaru_store::ConnectFacts;
+use otaru_store::{Auth, ConnectFacts};
 use serde::Serialize;
 
+use crate::certificates::{self, Channel};
 use crate::driver::Engine;
 use crate::inbox::Input;
 use crate::limits::REFUSED_MAX;
@@ -25,8 +26,10 @@ pub struct ConnectRequest<'a> {
     pub client_id: &'a str,
     /// The device id.
     pub username: Option<&'a str>,
-    /// The keyed hash.
+    /// The keyed hash. Of a device with a certificate it does not matter: SDKs send none, or one over an empty secret.
     pub password: Option<&'a [u8]>,
+    /// How it has reached us, with its certificate if it has presented one.
+    pub channel: Channel<'a>,
     /// From where.
     pub peer: SocketAddr,
     /// `MQTT 3.1`, `MQTT 3.1.1` or `MQTT 5.0`.
@@ -52,6 +55,56 @@ pub enum Refusal {
         "wrong password; it is the lower-case hex HMAC-SHA256 with the client id's last ten digits as key and the device's secret as message"
     )]
     WrongPassword,
+    /// It has a certificate, and came without TLS.
+    #[error(
+        "the device proves itself with a certificate, which needs TLS, and it came to the plain listener; let it connect to the one of `mqtts`"
+    )]
+    CertificateNeedsTls,
+    /// It has a certificate, and presented none.
+    #[error(
+        "the device is registered with `auth` \"x509\" and presented no certificate; install its certificate and key on it, or register it anew with a secret"
+    )]
+    CertificateMissing,
+    /// It presented another certificate than the registered one, or nothing says which one it should be.
+    #[error("{}", unknown_certificate(.device, .presented, .registered.as_ref()))]
+    CertificateUnknown {
+        /// Its id.
+        device: String,
+        /// Of what it presented.
+        presented: Fingerprint,
+        /// What is registered; `None`: nothing, and there is no device CA either.
+        registered: Option<Fingerprint>,
+    },
+    /// Nobody that we know issued its certificate.
+    #[error(
+        "the device's certificate was not issued by the device CA: {problem}; give the device one that was, let it present those in between as well, or register the fingerprint {presented}"
+    )]
+    CertificateNotIssued {
+        /// Of what it presented.
+        presented: Fingerprint,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Too late, or too early.
+    #[error(
+        "the device's certificate, or one above it, is not valid now: {problem}; give the device a new one, or look at the server's clock"
+    )]
+    CertificateExpired {
+        /// Since when, or until when.
+        problem: String,
+    },
+    /// The device CA issued it for somebody else.
+    #[error(
+        "the common names in the device's certificate are {names}; the device CA has to issue it with {device} as the only one, or the fingerprint {presented} has to be registered"
+    )]
+    CertificateOtherName {
+        /// Its id.
+        device: String,
+        /// The common names in it.
+        names: String,
+        /// Of what it presented.
+        presented: Fingerprint,
+    },
     /// Client id and user name differ.
     #[error("the client id names {client_id_device}, the user name {username}; both are to be the device id")]
     NotThisDevice {
@@ -82,12 +135,28 @@ impl Refusal {
             Refusal::BadKeepAlive(_) => "bad_keep_alive",
             Refusal::UnknownDevice(_) => "unknown_device",
             Refusal::WrongPassword => "wrong_password",
+            Refusal::CertificateNeedsTls => "certificate_needs_tls",
+            Refusal::CertificateMissing => "certificate_missing",
+            Refusal::CertificateUnknown { .. } => "certificate_unknown",
+            Refusal::CertificateNotIssued { .. } => "certificate_not_issued",
+            Refusal::CertificateExpired { .. } => "certificate_expired",
+            Refusal::CertificateOtherName { .. } => "certificate_other_name",
             Refusal::NotThisDevice { .. } => "not_this_device",
             Refusal::StampOutsideWindow(_) => "stamp_outside_window",
             Refusal::Frozen => "frozen",
             Refusal::Unavailable => "unavailable",
         }
     }
+}
+
+fn unknown_certificate(device: &str, presented: &Fingerprint, registered: Option<&Fingerprint>) -> String {
+    let expected = match registered {
+        Some(registered) => format!("{registered} is registered"),
+        None => "none is registered, and no `device_ca` is configured".to_owned(),
+    };
+    format!(
+        "the device presented a certificate with the fingerprint {presented}; {expected}; if that certificate is the device's, send PATCH /api/v1/devices/{device} with it as `fingerprint`"
+    )
 }
 
 impl Engine {
@@ -124,7 +193,7 @@ impl Engine {
         }
         let ClientId { device, sign_type, stamp, .. } = &client_id;
         let password = request.password.unwrap_or_default();
-        let facts = self.check_credentials(device, *sign_type, stamp, password).await?;
+        let facts = self.check_credentials(device, *sign_type, stamp, password, request.channel).await?;
         let wall = shared.clock.wall();
         let session = self.begin_session(facts.key, client_id.device.clone(), wall);
         // Frozen or deleted between the look and the session: what ended the sessions then missed this one.
@@ -134,7 +203,11 @@ impl Engine {
             match now {
                 None => return Err(Refusal::UnknownDevice(client_id.device.to_string())),
                 Some(now) if now.frozen => return Err(Refusal::Frozen),
-                Some(now) if now != facts => return Err(Refusal::WrongPassword),
+                Some(now) if now != facts => {
+                    // If what it has proved is still enough, it may come again.
+                    self.check_proof(&now, device, stamp, password, request.channel)?;
+                    return Err(Refusal::Unavailable);
+                }
                 Some(_) => {}
             }
         }
@@ -145,13 +218,14 @@ impl Engine {
         Ok(session)
     }
 
-    /// What holds on every way in: registered, the right password, not frozen, and in time.
+    /// What holds on every way in: registered, proved to be the one, not frozen, and in time.
     pub(crate) async fn check_credentials(
         &self,
         device: &DeviceId,
         sign_type: u8,
         stamp: &Stamp,
         password: &[u8],
+        channel: Channel<'_>,
     ) -> Result<ConnectFacts, Refusal> {
         let shared = &self.shared;
         let facts = shared.store.connect_facts(device).await.map_err(|error| {
@@ -159,14 +233,7 @@ impl Engine {
             Refusal::Unavailable
         })?;
         let facts = facts.ok_or_else(|| Refusal::UnknownDevice(device.to_string()))?;
-        let sealed = facts.sealed_secret.as_deref().ok_or(Refusal::WrongPassword)?;
-        let secret = shared.vault.open(device.as_str(), sealed).map_err(|error| {
-            tracing::error!(device_id = %device, %error, "a device secret cannot be opened; is the master key the right one?");
-            Refusal::Unavailable
-        })?;
-        if !password_matches(&secret, stamp, password) {
-            return Err(Refusal::WrongPassword);
-        }
+        self.check_proof(&facts, device, stamp, password, channel)?;
         if facts.frozen {
             return Err(Refusal::Frozen);
         }
@@ -177,6 +244,32 @@ impl Engine {
             return Err(Refusal::StampOutsideWindow(stamp.as_str().to_owned()));
         }
         Ok(facts)
+    }
+
+    /// Whether the device with these facts has proved that it is the one.
+    fn check_proof(
+        &self,
+        facts: &ConnectFacts,
+        device: &DeviceId,
+        stamp: &Stamp,
+        password: &[u8],
+        channel: Channel<'_>,
+    ) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        match facts.auth {
+            Auth::Secret => {
+                let sealed = facts.sealed_secret.as_deref().ok_or(Refusal::WrongPassword)?;
+                let secret = shared.vault.open(device.as_str(), sealed).map_err(|error| {
+                    tracing::error!(device_id = %device, %error, "a device secret cannot be opened; is the master key the right one?");
+                    Refusal::Unavailable
+                })?;
+                if password_matches(&secret, stamp, password) { Ok(()) } else { Err(Refusal::WrongPassword) }
+            }
+            Auth::X509 => {
+                let ca = shared.settings.device_ca.as_ref();
+                certificates::check(channel, device, facts, ca, shared.clock.wall())
+            }
+        }
     }
 
     fn begin_session(&self, device: otaru_store::DeviceKey, device_id: DeviceId, at: WallTime) -> Session {

@@ -20,6 +20,7 @@ use otaru_proto::{DeviceId, Stamp};
 use otaru_store::{ConnectFacts, DeviceKey};
 use sha2::Sha256;
 
+use crate::certificates::Channel;
 use crate::connect::Refusal;
 use crate::downloads::from_hex;
 use crate::driver::{Engine, Shared};
@@ -98,6 +99,12 @@ fn refused_over_http(refusal: &Refusal) -> String {
         Refusal::BadClientId(_)
         | Refusal::BadKeepAlive(_)
         | Refusal::NotThisDevice { .. }
+        | Refusal::CertificateNeedsTls
+        | Refusal::CertificateMissing
+        | Refusal::CertificateUnknown { .. }
+        | Refusal::CertificateNotIssued { .. }
+        | Refusal::CertificateExpired { .. }
+        | Refusal::CertificateOtherName { .. }
         | Refusal::Frozen
         | Refusal::Unavailable => refusal.to_string(),
     }
@@ -122,7 +129,9 @@ impl Engine {
         let sign_type = sign_type
             .ok_or_else(|| invalid("sign_type", format!("{} is not offered; 0 and 1 are", auth.sign_type)))?;
         let stamp = Stamp::parse(auth.timestamp).map_err(|e| invalid("timestamp", e.to_string()))?;
-        let checked = self.check_credentials(&device, sign_type, &stamp, auth.password.as_bytes()).await;
+        let checked = self
+            .check_credentials(&device, sign_type, &stamp, auth.password.as_bytes(), Channel::Plain)
+            .await;
         let facts = checked.map_err(|refusal| self.refuse(&device, sign_type, &stamp, auth.peer, refusal))?;
         shared.may_speak(facts.key)?;
         shared.refused.forget(device.as_str());
@@ -153,6 +162,12 @@ impl Engine {
             | Refusal::WrongPassword
             | Refusal::NotThisDevice { .. }
             | Refusal::StampOutsideWindow(_)
+            | Refusal::CertificateNeedsTls
+            | Refusal::CertificateMissing
+            | Refusal::CertificateUnknown { .. }
+            | Refusal::CertificateNotIssued { .. }
+            | Refusal::CertificateExpired { .. }
+            | Refusal::CertificateOtherName { .. }
             | Refusal::Frozen => DeviceHttpError::Refused(refusal),
         }
     }
@@ -370,6 +385,8 @@ mod tests {
             frozen: false,
             is_gateway: false,
             gateway: None,
+            auth: otaru_store::Auth::Secret,
+            fingerprint: None,
         }
     }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use otaru_core::deployment::Event;
+use otaru_core::{Fingerprint, FingerprintError};
 use otaru_proto::{DeviceId, DeviceIdError};
 use otaru_store::{
-    DeviceFilter, DeviceKey, DevicePatch, DeviceRecord, NewDevice, Page, ProductKey, ProductRow, StoreError,
-    Wanted,
+    Auth, DeviceFilter, DeviceKey, DevicePatch, DeviceRecord, NewDevice, Page, ProductKey, ProductRow,
+    StoreError, Wanted,
 };
 
 use crate::driver::Engine;
@@ -24,8 +25,12 @@ pub struct DeviceRequest {
     pub node_id: String,
     /// Which product.
     pub product_id: String,
-    /// Made if left out; a child needs none.
+    /// What it proves itself with.
+    pub auth: Auth,
+    /// Made if left out; a child needs none, and one with a certificate has none.
     pub secret: Option<String>,
+    /// Of its certificate; left out, the certificate has to come from the device CA.
+    pub fingerprint: Option<String>,
     /// Its gateway, for a child.
     pub gateway_id: Option<String>,
     /// For people.
@@ -45,6 +50,8 @@ pub struct DeviceChange {
     pub frozen: Option<bool>,
     /// A new secret; ends its session.
     pub secret: Option<String>,
+    /// The fingerprint of another certificate, or none; ends its session.
+    pub fingerprint: Option<Option<String>>,
 }
 
 /// A device that was just registered.
@@ -52,7 +59,7 @@ pub struct DeviceChange {
 pub struct RegisteredDevice {
     /// As registered.
     pub record: DeviceRecord,
-    /// Its secret; shown once. `None` for a child that never connects by itself.
+    /// Its secret; shown once. `None` for a child that never connects by itself, and for one with a certificate.
     pub secret: Option<String>,
 }
 
@@ -80,6 +87,17 @@ pub enum DeviceError {
         /// How many are accepted.
         accepted: &'static str,
     },
+    /// Not the form of a fingerprint.
+    #[error("`fingerprint` is not accepted: {0}")]
+    Fingerprint(#[source] FingerprintError),
+    /// It belongs to devices that prove themselves in the other way.
+    #[error("`{field}` is not accepted for a device with `auth` {:?}; leave it out, or register the device with the other kind of `auth`", .auth.name())]
+    NotWithAuth {
+        /// Which member.
+        field: &'static str,
+        /// How the device proves itself.
+        auth: Auth,
+    },
     /// Too many tags.
     #[error("`tags` has {0} entries; up to 64 are accepted")]
     TooManyTags(usize),
@@ -96,7 +114,10 @@ impl Faulty for DeviceError {
         match self {
             DeviceError::Unknown(_) => "not_found",
             DeviceError::BadId { .. } => "invalid_id",
-            DeviceError::Length { .. } | DeviceError::TooManyTags(_) => "invalid",
+            DeviceError::Length { .. }
+            | DeviceError::TooManyTags(_)
+            | DeviceError::Fingerprint(_)
+            | DeviceError::NotWithAuth { .. } => "invalid",
             DeviceError::Random => "internal",
             // The thing itself is not there only for `Unknown`; here it is what the request refers to.
             DeviceError::Store(StoreError::Missing { what, .. }) => match *what {
@@ -111,9 +132,11 @@ impl Faulty for DeviceError {
     fn kind(&self) -> Kind {
         match self {
             DeviceError::Unknown(_) => Kind::NotFound,
-            DeviceError::BadId { .. } | DeviceError::Length { .. } | DeviceError::TooManyTags(_) => {
-                Kind::Invalid
-            }
+            DeviceError::BadId { .. }
+            | DeviceError::Length { .. }
+            | DeviceError::TooManyTags(_)
+            | DeviceError::Fingerprint(_)
+            | DeviceError::NotWithAuth { .. } => Kind::Invalid,
             DeviceError::Random => Kind::Internal,
             DeviceError::Store(StoreError::Missing { what: "product" | "gateway", .. }) => Kind::Invalid,
             DeviceError::Store(error) => error.kind(),
@@ -161,7 +184,7 @@ impl Engine {
         self.shared.store.products(page).await
     }
 
-    /// Registers a device. Without a secret one is made, unless the device is a child.
+    /// Registers a device. Without a secret one is made, unless the device is a child or has a certificate.
     ///
     /// # Errors
     ///
@@ -183,8 +206,11 @@ impl Engine {
             check_length("name", name, 0, NAME_CHARS_MAX, "up to 256")?;
         }
         check_tags(&request.tags)?;
+        let fingerprint =
+            check_auth(request.auth, request.secret.as_deref(), request.fingerprint.as_deref())?;
         let secret = match request.secret {
             Some(secret) => Some(secret),
+            None if request.auth == Auth::X509 => None,
             None if gateway_id.is_some() => None,
             None => Some(random_hex::<16>().map_err(|_| DeviceError::Random)?),
         };
@@ -200,7 +226,9 @@ impl Engine {
             gateway_id,
             name: request.name,
             tags: request.tags,
+            auth: request.auth,
             sealed_secret,
+            fingerprint,
         };
         let record = shared.store.create_device(&by.actor, device, shared.clock.wall()).await?;
         if let (Some(gateway), Some(version)) = (record.row.gateway, record.row.joined) {
@@ -252,7 +280,7 @@ impl Engine {
         DeviceView { record, online, last_report }
     }
 
-    /// Changes a device. Freezing it or changing its secret ends its session.
+    /// Changes a device. Freezing it or changing its secret or fingerprint ends its session.
     ///
     /// # Errors
     ///
@@ -274,6 +302,17 @@ impl Engine {
         if let Some(secret) = &change.secret {
             check_length("secret", secret, 1, SECRET_BYTES_MAX, "1 to 256")?;
         }
+        let fingerprint = match &change.fingerprint {
+            Some(Some(text)) => Some(Some(fingerprint_of(text)?)),
+            Some(None) => Some(None),
+            None => None,
+        };
+        if change.secret.is_some() || fingerprint.is_some() {
+            // A device keeps its kind of proof as long as it lives, so that this look is enough.
+            let record = shared.store.device(&id).await?;
+            let record = record.ok_or_else(|| DeviceError::Unknown(device_id.to_owned()))?;
+            check_fields(record.row.auth, change.secret.is_some(), fingerprint.is_some())?;
+        }
         let patch = DevicePatch {
             name: change.name,
             tags: change.tags,
@@ -282,11 +321,14 @@ impl Engine {
                 .secret
                 .as_ref()
                 .map(|secret| shared.vault.seal(id.as_str(), secret.as_bytes())),
+            fingerprint,
         };
         let ends_session = if change.frozen == Some(true) {
             Some("frozen")
+        } else if change.secret.is_some() {
+            Some("secret_changed")
         } else {
-            change.secret.is_some().then_some("secret_changed")
+            fingerprint.is_some().then_some("certificate_changed")
         };
         let record = shared.store.patch_device(&by.actor, &id, patch, shared.clock.wall()).await;
         let record = record.map_err(|error| unknown_device(device_id, error))?;
@@ -361,6 +403,28 @@ fn unknown_device(device_id: &str, error: StoreError) -> DeviceError {
 
 fn id_of(field: &'static str, id: &str) -> Result<DeviceId, DeviceError> {
     DeviceId::parse(id).map_err(|problem| DeviceError::BadId { field, problem })
+}
+
+/// The fingerprint, if what is given goes together.
+fn check_auth(
+    auth: Auth,
+    secret: Option<&str>,
+    fingerprint: Option<&str>,
+) -> Result<Option<Fingerprint>, DeviceError> {
+    check_fields(auth, secret.is_some(), fingerprint.is_some())?;
+    fingerprint.map(fingerprint_of).transpose()
+}
+
+fn check_fields(auth: Auth, has_secret: bool, has_fingerprint: bool) -> Result<(), DeviceError> {
+    match auth {
+        Auth::Secret if has_fingerprint => Err(DeviceError::NotWithAuth { field: "fingerprint", auth }),
+        Auth::X509 if has_secret => Err(DeviceError::NotWithAuth { field: "secret", auth }),
+        Auth::Secret | Auth::X509 => Ok(()),
+    }
+}
+
+fn fingerprint_of(text: &str) -> Result<Fingerprint, DeviceError> {
+    Fingerprint::parse(text).map_err(DeviceError::Fingerprint)
 }
 
 fn check_length(

@@ -14,6 +14,7 @@
 mod artifacts;
 mod batch;
 mod campaigns;
+mod certificates;
 mod clock;
 mod connect;
 mod coverage;
@@ -37,6 +38,7 @@ mod views;
 
 pub use artifacts::{Declared, IngestError};
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
+pub use certificates::{Channel, DeviceCa, DeviceCaError};
 pub use clock::{Clock, ServiceClock, SystemClock};
 pub use connect::{ConnectRequest, Refusal, RefusedConnection};
 pub use device_http::{DeviceAuth, DeviceHttpError, DeviceToken, DeviceVisit};
@@ -53,7 +55,7 @@ pub use tokens::{NewToken, Operator, TokenError};
 pub use views::{DeploymentView, DeviceView, ReportView};
 
 pub use otaru_store::{
-    Actor, ArtifactRow, AuditRow, BlobReader, CampaignKey, CampaignRow, Counts, Delivery as PackageDelivery,
-    DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, OutboxSeq, PackageKey, PackageRow, Page,
-    ProductKey, ProductRow, ReportSeq, Role, StoreError, TokenRow,
+    Actor, ArtifactRow, AuditRow, Auth, BlobReader, CampaignKey, CampaignRow, Counts,
+    Delivery as PackageDelivery, DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, OutboxSeq,
+    PackageKey, PackageRow, Page, ProductKey, ProductRow, ReportSeq, Role, StoreError, TokenRow,
 };

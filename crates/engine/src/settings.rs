@@ -5,6 +5,8 @@ use std::time::Duration;
 use otaru_core::campaign::Timers;
 use otaru_proto::SignWindow;
 
+use crate::certificates::DeviceCa;
+
 /// What can be set. `Default` is what a fresh server on a laptop needs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,6 +33,8 @@ pub struct Settings {
     pub http_rate: (u32, u32),
     /// For client ids of sign type 1; `None` takes their hour as text, like that of sign type 0.
     pub sign_window: Option<SignWindow>,
+    /// Who issues certificates to devices; `None`: only registered fingerprints count.
+    pub device_ca: Option<DeviceCa>,
     /// Largest artifact, in bytes.
     pub artifact_bytes_max: u64,
     /// Free bytes that uploads leave on the disk.
@@ -51,6 +55,7 @@ impl Default for Settings {
             device_token_life: Duration::from_secs(86_399),
             http_rate: crate::limits::HTTP_RATE,
             sign_window: None,
+            device_ca: None,
             artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
             disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,
             node: 0,

@@ -22,6 +22,7 @@ pub struct GatewayConfig {
     pub plain: Option<SocketAddr>,
     /// MQTT over TLS, by convention port 8883. Certificates are the configuration's: a resolver in it may change
     /// them while serving. Devices without a server name must be served too, so there has to be a default one.
+    /// With [`certificates_are_welcome`](crate::certificates_are_welcome) as its verifier, devices can present one.
     pub tls: Option<(SocketAddr, Arc<rustls::ServerConfig>)>,
     /// What devices may do.
     pub limits: GatewayLimits,

@@ -3,7 +3,8 @@
 //! Always true:
 //! - Who has not been let in costs little: one small packet is read, within one deadline.
 //! - Only a CONNECT that could be read is answered; anything else is closed without a word.
-//! - A live session of the device is disturbed only by the right password: the engine looks at that first.
+//! - A live session of the device is disturbed only by the right password or certificate: the engine looks at that
+//!   first.
 //! - What follows CONNECT on the link is not read before CONNECT is answered.
 
 use std::io;
@@ -11,7 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
-use otaru_engine::{ConnectRequest, Refusal, Session};
+use otaru_engine::{Channel, ConnectRequest, Refusal, Session};
+use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::Seat;
@@ -27,6 +29,23 @@ pub(crate) struct Caller {
     pub(crate) peer: SocketAddr,
     /// Goes with whatever the connection becomes.
     pub(crate) seat: Seat,
+    pub(crate) arrived: Arrived,
+}
+
+/// How the caller came.
+pub(crate) enum Arrived {
+    Plain,
+    /// With the certificates that it presented, its own first; it holds the key of that one.
+    OverTls(Vec<CertificateDer<'static>>),
+}
+
+impl Arrived {
+    fn channel(&self) -> Channel<'_> {
+        match self {
+            Arrived::Plain => Channel::Plain,
+            Arrived::OverTls(certificates) => Channel::Tls(certificates),
+        }
+    }
 }
 
 /// Why a connection did not become a session.
@@ -113,7 +132,7 @@ pub(crate) async fn open<S: Stream>(
         }
         Err(error) => return Err(NotOpened::Protocol(error)),
     };
-    let admitted = admit(&hello, version, peer, deadline, &shared).await;
+    let admitted = admit(&hello, version, &caller, deadline, &shared).await;
     let (session, keep_alive) = match admitted {
         Ok(admitted) => admitted,
         Err(not_admitted) => {
@@ -156,10 +175,11 @@ async fn read_connect<S: Stream>(
 async fn admit(
     hello: &Hello,
     version: Version,
-    peer: SocketAddr,
+    caller: &Caller,
     deadline: Instant,
     shared: &Shared,
 ) -> Result<(Session, KeepAlive), NotOpened> {
+    let peer = caller.peer;
     if hello.wants_other_authentication {
         return Err(NotOpened::OtherAuthentication);
     }
@@ -172,6 +192,7 @@ async fn admit(
         client_id: &hello.client_id,
         username: hello.username.as_deref(),
         password: hello.password.as_deref(),
+        channel: caller.arrived.channel(),
         peer,
         protocol: version.name(),
     };
@@ -209,11 +230,17 @@ fn no_for(not_opened: &NotOpened) -> Option<No> {
             ),
             Refusal::UnknownDevice(_)
             | Refusal::WrongPassword
+            | Refusal::CertificateNeedsTls
+            | Refusal::CertificateMissing
+            | Refusal::CertificateUnknown { .. }
+            | Refusal::CertificateNotIssued { .. }
+            | Refusal::CertificateExpired { .. }
+            | Refusal::CertificateOtherName { .. }
             | Refusal::NotThisDevice { .. }
             | Refusal::StampOutsideWindow(_) => (
                 ConnectReturnCode::BadUserNameOrPassword,
                 ConnectReasonCode::BadUserNameOrPassword,
-                "user name or password is wrong".to_owned(),
+                "user name, password or certificate is wrong".to_owned(),
             ),
             Refusal::Frozen => {
                 (ConnectReturnCode::NotAuthorized, ConnectReasonCode::NotAuthorized, refusal.to_string())
@@ -259,6 +286,9 @@ mod tests {
         assert_eq!(codes(Refusal::Unavailable), (3, 136));
         assert_eq!(codes(Refusal::UnknownDevice("d".into())), (4, 134));
         assert_eq!(codes(Refusal::WrongPassword), (4, 134));
+        assert_eq!(codes(Refusal::CertificateNeedsTls), (4, 134));
+        assert_eq!(codes(Refusal::CertificateMissing), (4, 134));
+        assert_eq!(codes(Refusal::CertificateExpired { problem: "old".into() }), (4, 134));
         assert_eq!(codes(Refusal::StampOutsideWindow("2020010100".into())), (4, 134));
         assert_eq!(codes(Refusal::Frozen), (5, 135));
     }
@@ -267,5 +297,6 @@ mod tests {
     fn wrong_credentials_tell_nobody_which_devices_exist() {
         let say = |refusal| no_for(&NotOpened::Refused(refusal)).unwrap().reason;
         assert_eq!(say(Refusal::UnknownDevice("d".into())), say(Refusal::WrongPassword));
+        assert_eq!(say(Refusal::UnknownDevice("d".into())), say(Refusal::CertificateMissing));
     }
 }

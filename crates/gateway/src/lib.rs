@@ -14,6 +14,7 @@
 //! Not here: who may connect, what a message means and what is said to a device (`otaru-engine`).
 
 mod admission;
+mod certificates;
 mod closing;
 mod frame;
 mod gateway;
@@ -29,6 +30,7 @@ mod transport;
 mod uplink;
 mod wire;
 
+pub use certificates::certificates_are_welcome;
 pub use gateway::{BindError, Gateway, GatewayConfig};
 pub use keepalive::KeepAliveRule;
 pub use limits::{DownlinkQos, GatewayLimits, LimitError, TcpProbe};

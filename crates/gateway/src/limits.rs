@@ -18,6 +18,18 @@ use crate::rate::UplinkRate;
 /// publication may leave a line in the audit log.
 pub(crate) const FOREIGN_TOPIC_CHARS_MAX: usize = 200;
 
+/// Certificates that a device presents.
+///
+/// Its own and those between it and the CA: device hierarchies have two or three. Checking a chain tries them in
+/// any order, so that many of them would be work for us at no cost for a stranger.
+pub(crate) const CLIENT_CERTIFICATES_MAX: usize = 8;
+
+/// Bytes of all certificates that a device presents.
+///
+/// Three with keys of RSA 4096 are 6 KiB. TLS keeps them as long as the connection, and for resuming it: a stranger
+/// gets no more of our memory this way than by other ways.
+pub(crate) const CLIENT_CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+
 /// What devices may do, and for how long.
 #[derive(Clone, Debug)]
 pub struct GatewayLimits {

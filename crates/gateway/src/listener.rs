@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::gateway::Shared;
-use crate::handshake::{self, Caller, NotOpened};
+use crate::handshake::{self, Arrived, Caller, NotOpened};
 use crate::limits::{ACCEPT_PAUSE, LISTEN_QUEUE, TcpProbe};
 use crate::meters::Counted;
 use crate::session::{self, Conversation};
@@ -54,7 +54,7 @@ pub(crate) async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, shar
             (permit, accepted) = next => match accepted {
                 Ok((stream, peer)) => match shared.admission.admit(peer.ip()) {
                     Ok(seat) => {
-                        begin(&mut connections, stream, Caller { peer, seat }, permit, tls.as_ref(), shared);
+                        begin(&mut connections, stream, Caller { peer, seat, arrived: Arrived::Plain }, permit, tls.as_ref(), shared);
                     }
                     Err(full) => {
                         shared.meters.refused(full.label());
@@ -109,6 +109,8 @@ fn begin(
             let opened = Box::pin(async move {
                 let accepted = timeout_at(deadline, acceptor.accept(stream)).await;
                 let stream = accepted.map_err(|_| NotOpened::TimedOut)?.map_err(NotOpened::Tls)?;
+                let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+                let caller = Caller { arrived: Arrived::OverTls(certificates), ..caller };
                 handshake::open(stream, caller, deadline, for_handshake).await
             });
             connections.spawn(converse(opened, permit, shared.clone()));

@@ -68,19 +68,23 @@ impl Platform {
         let mut settings = config.engine;
         settings.public_url = public_url.to_string();
         let engine = Engine::open(settings, store, blobs, vault, Arc::new(SystemClock::new())).await?;
-        let with_tls = |address: Option<SocketAddr>| address.zip(config.tls.clone());
+        let (mqtts_tls, https_tls) = config.tls.map(|tls| (tls.mqtts, tls.https)).unzip();
         let listeners = async {
             let gateway = Gateway::bind(
                 engine.clone(),
-                GatewayConfig { plain: config.mqtt, tls: with_tls(config.mqtts), limits: config.gateway },
+                GatewayConfig {
+                    plain: config.mqtt,
+                    tls: config.mqtts.zip(mqtts_tls),
+                    limits: config.gateway,
+                },
             )?;
             let rendered = metrics.clone();
             let api = Api::bind(
                 engine.clone(),
                 ApiConfig {
                     plain: http.as_ref().map(|reserved| reserved.address),
-                    tls: with_tls(https.as_ref().map(|reserved| reserved.address)),
-                    device_tls: with_tls(device_https.as_ref().map(|reserved| reserved.address)),
+                    tls: https.as_ref().map(|reserved| reserved.address).zip(https_tls.clone()),
+                    device_tls: device_https.as_ref().map(|reserved| reserved.address).zip(https_tls),
                     limits: config.api,
                     metrics: Arc::new(move || rendered.render()),
                 },

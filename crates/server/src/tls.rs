@@ -3,12 +3,14 @@
 //! Always true:
 //! - One certificate answers every connection, also one without a server name: device SDKs send none.
 //! - TLS 1.2 and 1.3 are spoken; the published SDKs know 1.2.
+//! - Certificates of clients are asked for where devices connect, and nowhere else: a browser would ask its user.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use otaru_engine::{DeviceCa, DeviceCaError};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,6 +27,10 @@ pub(crate) enum TlsError {
     Key(#[source] pem::Error),
     #[error("certificate and key do not go together")]
     Pair(#[source] rustls::Error),
+    #[error("it holds no certificate; PEM with those of the CAs that issue the devices' is accepted")]
+    NoCa,
+    #[error("it cannot be used")]
+    Ca(#[source] DeviceCaError),
 }
 
 impl TlsError {
@@ -32,28 +38,57 @@ impl TlsError {
     pub(crate) fn is_about_key(&self) -> bool {
         match self {
             TlsError::Key(_) => true,
-            TlsError::Certificate(_) | TlsError::NoCertificate | TlsError::Pair(_) => false,
+            TlsError::Certificate(_)
+            | TlsError::NoCertificate
+            | TlsError::Pair(_)
+            | TlsError::NoCa
+            | TlsError::Ca(_) => false,
         }
     }
 }
 
+/// The server's side of TLS.
+#[derive(Clone)]
+pub(crate) struct ServerTls {
+    /// For devices, which may present certificates.
+    pub(crate) mqtts: Arc<rustls::ServerConfig>,
+    /// For everybody, who are not asked for any.
+    pub(crate) https: Arc<rustls::ServerConfig>,
+}
+
 /// The server's side of TLS with the certificate chain and key of these files.
-pub(crate) fn server_config(cert: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
-        .map_err(TlsError::Certificate)?
-        .collect::<Result<_, _>>()
-        .map_err(TlsError::Certificate)?;
+pub(crate) fn server_tls(cert: &Path, key: &Path) -> Result<ServerTls, TlsError> {
+    let chain = certificates(cert)?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate);
     }
     let key = PrivateKeyDer::from_pem_file(key).map_err(TlsError::Key)?;
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("the ring provider has suites for both versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(TlsError::Pair)?;
-    Ok(Arc::new(config))
+    let provider = Arc::new(ring::default_provider());
+    let both_versions = || {
+        rustls::ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .expect("the ring provider has suites for both versions")
+    };
+    let https = both_versions().with_no_client_auth().with_single_cert(chain.clone(), key.clone_key());
+    let mqtts = both_versions()
+        .with_client_cert_verifier(otaru_gateway::certificates_are_welcome(&provider))
+        .with_single_cert(chain, key);
+    let [mqtts, https] = [mqtts, https].map(|config| config.map(Arc::new).map_err(TlsError::Pair));
+    Ok(ServerTls { mqtts: mqtts?, https: https? })
+}
+
+/// The CAs in this file, who issue certificates to devices.
+pub(crate) fn device_ca(file: &Path) -> Result<DeviceCa, TlsError> {
+    let all = certificates(file)?;
+    if all.is_empty() {
+        return Err(TlsError::NoCa);
+    }
+    DeviceCa::new(&all).map_err(TlsError::Ca)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    found.map_err(TlsError::Certificate)
 }
 
 /// Why no certificate was made.
@@ -124,7 +159,7 @@ mod tests {
     fn a_pair_that_was_made_can_be_served() {
         let dir = tempfile::tempdir().unwrap();
         let files = self_sign(dir.path(), &["ota.example.com".into(), "127.0.0.1".into()]).unwrap();
-        server_config(&files.cert, &files.key).unwrap();
+        server_tls(&files.cert, &files.key).unwrap();
 
         let again = self_sign(dir.path(), &["ota.example.com".into()]).unwrap_err();
         assert!(matches!(again, SelfSignError::Exists { .. }), "{again}");
@@ -135,10 +170,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let one = self_sign(&dir.path().join("one"), &["a".into()]).unwrap();
         let two = self_sign(&dir.path().join("two"), &["a".into()]).unwrap();
-        let blame = |cert: &Path, key: &Path| server_config(cert, key).unwrap_err();
+        let blame = |cert: &Path, key: &Path| server_tls(cert, key).err().unwrap();
         assert!(matches!(blame(&one.cert, &two.key), TlsError::Pair(_)));
         assert!(matches!(blame(&one.key, &one.key), TlsError::NoCertificate));
         assert!(blame(&one.cert, &one.cert).is_about_key());
         assert!(!blame(&dir.path().join("none"), &one.key).is_about_key());
+    }
+
+    #[test]
+    fn a_file_may_hold_several_device_cas_and_has_to_hold_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| self_sign(&dir.path().join(name), &["a".into()]).unwrap());
+        let text = [&one.cert, &two.cert].map(|cert| std::fs::read_to_string(cert).unwrap()).concat();
+        let both = dir.path().join("both.pem");
+        std::fs::write(&both, text).unwrap();
+        assert_eq!(format!("{:?}", device_ca(&both).unwrap()), "DeviceCa(2)");
+        assert!(matches!(device_ca(&one.key), Err(TlsError::NoCa)));
+        assert!(matches!(device_ca(&dir.path().join("none")), Err(TlsError::Certificate(_))));
+        std::fs::write(&both, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        let error = crate::exit::chain(&device_ca(&both).unwrap_err());
+        assert!(error.contains("certificate 1 in it cannot be a device CA's"), "{error}");
     }
 }

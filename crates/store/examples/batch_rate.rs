@@ -75,7 +75,9 @@ async fn register(store: &Store, actor: &Actor, devices: usize) -> Result<Vec<De
                 gateway_id: None,
                 name: None,
                 tags: BTreeMap::new(),
+                auth: otaru_store::Auth::Secret,
                 sealed_secret: Some(vec![0; 61]),
+                fingerprint: None,
             };
             store.create_device(&actor, device, NOW).await.map(|made| made.row.key)
         });

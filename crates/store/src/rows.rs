@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use otaru_core::campaign::{CampaignState, Policy};
 use otaru_core::deployment::{Deployment, Label};
-use otaru_core::{Epoch, ServiceTime, WallTime};
+use otaru_core::{Epoch, Fingerprint, ServiceTime, WallTime};
 use otaru_proto::{DeviceId, PackageKind};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,28 @@ pub struct ProductRow {
     pub created_at: WallTime,
 }
 
+/// What a device proves itself with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// A password made from its secret.
+    #[default]
+    Secret,
+    /// The key of its certificate.
+    X509,
+}
+
+impl Auth {
+    /// Stable; stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Auth::Secret => "secret",
+            Auth::X509 => "x509",
+        }
+    }
+}
+
 /// A device as registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceRow {
@@ -110,8 +132,13 @@ pub struct DeviceRow {
     pub name: Option<String>,
     /// For choosing devices.
     pub tags: BTreeMap<String, String>,
-    /// Its secret, sealed by the vault; `None` for a child that never connects by itself.
+    /// What it proves itself with.
+    pub auth: Auth,
+    /// Its secret, sealed by the vault; `None` for one with a certificate, and for a child that never connects by
+    /// itself.
     pub sealed_secret: Option<Vec<u8>>,
+    /// Of its certificate; `None` for one with a secret, and for one whose certificate is judged by its issuer.
+    pub fingerprint: Option<Fingerprint>,
     /// It may not connect.
     pub frozen: bool,
     /// When it was registered.
@@ -209,8 +236,12 @@ pub struct NewDevice {
     pub name: Option<String>,
     /// For choosing devices.
     pub tags: BTreeMap<String, String>,
+    /// What it proves itself with.
+    pub auth: Auth,
     /// Sealed by the vault.
     pub sealed_secret: Option<Vec<u8>>,
+    /// Of its certificate.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What to change about a registered device; `None` leaves a member as it is.
@@ -224,6 +255,8 @@ pub struct DevicePatch {
     pub frozen: Option<bool>,
     /// A new sealed secret.
     pub sealed_secret: Option<Vec<u8>>,
+    /// The fingerprint of another certificate, or none.
+    pub fingerprint: Option<Option<Fingerprint>>,
 }
 
 /// Which devices of a list are wanted; everything given must hold.
@@ -244,8 +277,13 @@ pub struct ConnectFacts {
     pub key: DeviceKey,
     /// Which product it is an instance of, by public id.
     pub product_id: String,
-    /// Its secret, sealed by the vault; `None` for a child that never connects by itself.
+    /// What it proves itself with.
+    pub auth: Auth,
+    /// Its secret, sealed by the vault; `None` for one with a certificate, and for a child that never connects by
+    /// itself.
     pub sealed_secret: Option<Vec<u8>>,
+    /// Of its certificate, if that is known.
+    pub fingerprint: Option<Fingerprint>,
     /// It may not connect.
     pub frozen: bool,
     /// It has registered children.
@@ -259,6 +297,8 @@ impl std::fmt::Debug for ConnectFacts {
         f.debug_struct("ConnectFacts")
             .field("key", &self.key)
             .field("product_id", &self.product_id)
+            .field("auth", &self.auth)
+            .field("fingerprint", &self.fingerprint)
             .field("frozen", &self.frozen)
             .field("is_gateway", &self.is_gateway)
             .field("gateway", &self.gateway)

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json as Answer, Router};
-use otaru_engine::{DeviceChange, DeviceFilter, DeviceRequest, DeviceView, Engine};
+use otaru_engine::{Auth, DeviceChange, DeviceFilter, DeviceRequest, DeviceView, Engine};
 use otaru_proto::DeviceId;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -33,7 +33,11 @@ struct NewDevice {
     node_id: String,
     product_id: String,
     #[serde(default)]
+    auth: Auth,
+    #[serde(default)]
     secret: Option<String>,
+    #[serde(default)]
+    fingerprint: Option<String>,
     #[serde(default)]
     gateway_id: Option<String>,
     #[serde(default)]
@@ -42,7 +46,7 @@ struct NewDevice {
     tags: BTreeMap<String, String>,
 }
 
-/// What to change; a member that is left out stays as it is, and a `null` name is no name.
+/// What to change; a member that is left out stays as it is, and a `null` name or fingerprint is none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Changes {
@@ -54,6 +58,8 @@ struct Changes {
     frozen: Option<bool>,
     #[serde(default)]
     secret: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    fingerprint: Option<Option<String>>,
 }
 
 /// Keeps `null` apart from a member that is left out.
@@ -69,6 +75,8 @@ struct Shown {
     gateway_id: Option<String>,
     name: Option<String>,
     tags: BTreeMap<String, String>,
+    auth: &'static str,
+    fingerprint: Option<String>,
     frozen: bool,
     online: bool,
     firmware_version: Option<String>,
@@ -90,6 +98,8 @@ impl From<DeviceView> for Shown {
             gateway_id: record.gateway_id.map(|id| id.to_string()),
             name: row.name,
             tags: row.tags,
+            auth: row.auth.name(),
+            fingerprint: row.fingerprint.map(|fingerprint| fingerprint.to_string()),
             frozen: row.frozen,
             online,
             firmware_version: state.firmware_version,
@@ -116,8 +126,10 @@ async fn register(
     may: May<Change>,
     Json(asked): Json<NewDevice>,
 ) -> Result<(StatusCode, Answer<Registered>), Problem> {
-    let NewDevice { device_id, node_id, product_id, secret, gateway_id, name, tags } = asked;
-    let request = DeviceRequest { device_id, node_id, product_id, secret, gateway_id, name, tags };
+    let NewDevice { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags } =
+        asked;
+    let request =
+        DeviceRequest { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags };
     let made = engine.register_device(&may.by, request).await?;
     // A child may have been heard of before it was registered, but nobody is online at the moment of its making.
     let view = DeviceView { record: made.record, online: false, last_report: None };
@@ -166,8 +178,8 @@ async fn change(
     Id(id): Id,
     Json(asked): Json<Changes>,
 ) -> Result<Answer<Shown>, Problem> {
-    let Changes { name, tags, frozen, secret } = asked;
-    engine.patch_device(&may.by, &id, DeviceChange { name, tags, frozen, secret }).await?;
+    let Changes { name, tags, frozen, secret, fingerprint } = asked;
+    engine.patch_device(&may.by, &id, DeviceChange { name, tags, frozen, secret, fingerprint }).await?;
     show(&engine, &id).await
 }
 

@@ -23,7 +23,7 @@ async fn a_device_gets_an_id_from_product_and_node_and_a_secret_that_is_shown_on
         made,
         json!({
             "device_id": "lamp_1", "node_id": "1", "product_id": "lamp", "gateway_id": null, "name": null,
-            "tags": {"site": "berlin"}, "frozen": false, "online": false, "firmware_version": null,
+            "tags": {"site": "berlin"}, "auth": "secret", "fingerprint": null, "frozen": false, "online": false, "firmware_version": null,
             "software_version": null, "last_report": null, "last_report_at": null, "connected_at": null,
         })
     );
@@ -92,6 +92,43 @@ async fn a_new_secret_is_not_shown_again() {
 }
 
 #[tokio::test]
+async fn a_device_with_a_certificate_has_no_secret_and_its_fingerprint_can_be_changed() {
+    let house = House::open().await;
+    house.operator().product("lamp").await;
+    let (path, [sha1, sha256]) = ("/api/v1/devices/lamp_1", [20, 32].map(|bytes| "ab".repeat(bytes)));
+    let copied = vec!["AB"; 32].join(":");
+    let device = json!({"product_id": "lamp", "node_id": "1", "auth": "x509", "fingerprint": copied});
+    let made = house.operator().post("/api/v1/devices", device).await.ok(201);
+    assert_eq!((&made["auth"], &made["fingerprint"]), (&json!("x509"), &json!(sha256)));
+    assert!(!made.as_object().unwrap().contains_key("secret"), "{made}");
+    assert_eq!(house.viewer().get(path).await.ok(200), made);
+    for fingerprint in [json!(sha1), Value::Null, json!(sha256)] {
+        let changed = house.operator().patch(path, json!({"fingerprint": fingerprint})).await.ok(200);
+        assert_eq!((&changed["auth"], &changed["fingerprint"]), (&json!("x509"), &fingerprint));
+    }
+    let named = house.operator().patch(path, json!({"name": "hall"})).await.ok(200);
+    assert_eq!(named["fingerprint"], json!(sha256), "what is not named stays");
+    let message = house.operator().patch(path, json!({"fingerprint": ""})).await.refused(400, "invalid");
+    assert!(message.contains("`fingerprint` is not accepted: \"\" is no fingerprint"), "{message}");
+    let message =
+        house.operator().patch(path, json!({"secret": "s3cr3t-s3cr3t"})).await.refused(400, "invalid");
+    assert!(message.contains("`secret` is not accepted for a device with `auth` \"x509\""), "{message}");
+    assert_eq!(house.viewer().get(path).await.ok(200), named);
+
+    let without = json!({"product_id": "lamp", "node_id": "2", "auth": "x509"});
+    assert_eq!(house.operator().post("/api/v1/devices", without).await.ok(201)["fingerprint"], Value::Null);
+    house.operator().device("lamp", "3").await;
+    let message = house.operator().patch("/api/v1/devices/lamp_3", json!({"fingerprint": sha256})).await;
+    let message = message.refused(400, "invalid");
+    assert!(message.contains("with `auth` \"secret\""), "{message}");
+    house
+        .operator()
+        .patch("/api/v1/devices/nobody", json!({"fingerprint": sha256}))
+        .await
+        .refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn a_deleted_device_is_gone_and_its_id_is_free() {
     let house = House::open().await;
     house.furnish().await;
@@ -121,6 +158,27 @@ async fn what_cannot_be_a_device_is_refused_and_named() {
         (json!({"node_id": "sl/ash"}), "invalid_id", "`node_id`"),
         (json!({"node_id": ""}), "invalid", "`node_id`"),
         (json!({"secret": ""}), "invalid", "`secret`"),
+        (json!({"auth": "psk"}), "invalid_member", "unknown variant `psk`, expected `secret` or `x509`"),
+        (
+            json!({"auth": "x509", "secret": "s3cr3t-s3cr3t"}),
+            "invalid",
+            "`secret` is not accepted for a device with `auth` \"x509\"",
+        ),
+        (
+            json!({"auth": "x509", "fingerprint": "ab:c"}),
+            "invalid",
+            "`fingerprint` is not accepted: \"ab:c\" is no fingerprint",
+        ),
+        (
+            json!({"auth": "x509", "fingerprint": "ab:c"}),
+            "invalid",
+            "64 hex digits is accepted, or the SHA-1 as 40",
+        ),
+        (
+            json!({"fingerprint": "ab".repeat(32)}),
+            "invalid",
+            "`fingerprint` is not accepted for a device with `auth` \"secret\"",
+        ),
         (json!({"tags": {"": "x"}}), "invalid", "`tags`"),
         (json!({"name": "x".repeat(257)}), "invalid", "`name`"),
         (json!({"product_id": "nobody"}), "unknown_product", "nobody"),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use otaru_api::{Metrics, router};
 use otaru_engine::{
-    ConnectRequest, Delivery, Engine, Role, Session, Settings, SystemClock, Uplink, UplinkReading,
+    Channel, ConnectRequest, Delivery, Engine, Role, Session, Settings, SystemClock, Uplink, UplinkReading,
 };
 use otaru_proto::{Stamp, decode_uplink, device_password};
 use otaru_store::{BlobStore, Faults, Store, Vault};
@@ -78,6 +78,7 @@ impl House {
             username: Some(device_id),
             password: Some(b"whatever"),
             peer: "192.0.2.7:4711".parse().unwrap(),
+            channel: Channel::Plain,
             protocol: "MQTT 3.1.1",
         };
         assert!(self.engine.connect(request).await.is_err());
@@ -251,6 +252,7 @@ impl Gadget {
             username: Some(&device_id),
             password: Some(password.as_bytes()),
             peer: "127.0.0.1:50000".parse().unwrap(),
+            channel: Channel::Plain,
             protocol: "MQTT 3.1.1",
         };
         let session = house.engine.connect(request).await.unwrap();

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use otaru_core::WallTime;
 use otaru_core::campaign::Policy;
 use otaru_engine::{
-    CampaignRequest, Clock, ConnectRequest, Counts, Declared, Delivery, DeploymentView, DeviceRequest,
-    DeviceSelection, Engine, Operator, PackageDelivery, PackageRequest, Page, Refusal, Role, Session,
-    Settings, Uplink, UplinkReading,
+    CampaignRequest, Channel, Clock, ConnectRequest, Counts, Declared, Delivery, DeploymentView,
+    DeviceRequest, DeviceSelection, Engine, Operator, PackageDelivery, PackageRequest, Page, Refusal, Role,
+    Session, Settings, Uplink, UplinkReading,
 };
 use otaru_proto::{
     ClientId, DeviceId, Downlink, Notice, PackageKind, Percent, ProgressReport, ResultCode, Stamp, Version,
@@ -78,8 +78,12 @@ pub fn settings() -> Settings {
 
 impl Platform {
     pub async fn in_memory() -> Platform {
+        Platform::in_memory_with(settings()).await
+    }
+
+    pub async fn in_memory_with(settings: Settings) -> Platform {
         let (store, faults) = Store::memory_with_faults();
-        Platform::on(store, Some(faults), settings(), WoundClock::new()).await
+        Platform::on(store, Some(faults), settings, WoundClock::new()).await
     }
 
     /// Product `p`, device `p_sn1`, and a package that brings it to `v2`.
@@ -268,6 +272,7 @@ impl Platform {
             username: Some(id.as_str()),
             password: Some(password.as_bytes()),
             peer: PEER.parse::<SocketAddr>().unwrap(),
+            channel: Channel::Plain,
             protocol: "MQTT 3.1.1",
         };
         let session = self.engine.connect(request).await?;

@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "what a test relies on is said by its failing there")]
 
 mod acknowledgements;
+mod certificates;
 mod connecting;
 mod downlinks;
 mod foreign_client;
 mod hostile;
 mod limits;
 mod link;
+mod openssl;
 mod platform;
 mod secured;
 mod services;

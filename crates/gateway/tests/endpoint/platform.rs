@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use otaru_core::campaign::Policy;
 use otaru_engine::{
-    Actor, CampaignRequest, Declared, DeviceChange, DeviceRequest, DeviceSelection, Engine, Operator,
-    PackageDelivery, PackageRequest, Role, Settings, SystemClock,
+    Actor, CampaignRequest, Declared, DeviceCa, DeviceChange, DeviceRequest, DeviceSelection, Engine,
+    Operator, PackageDelivery, PackageRequest, Role, Settings, SystemClock,
 };
 use otaru_gateway::{Gateway, GatewayConfig, GatewayLimits};
 use otaru_proto::PackageKind;
@@ -42,16 +42,24 @@ impl Platform {
         let mut limits =
             GatewayLimits { linger_time_max: Duration::from_millis(200), ..GatewayLimits::default() };
         change(&mut limits);
-        Platform::start_with(limits, None).await
+        Platform::start_with(limits, None, None).await
     }
 
     pub async fn with_tls(tls: Arc<rustls::ServerConfig>) -> Platform {
-        Platform::start_with(GatewayLimits::default(), Some(tls)).await
+        Platform::start_with(GatewayLimits::default(), Some(tls), None).await
     }
 
-    async fn start_with(limits: GatewayLimits, tls: Option<Arc<rustls::ServerConfig>>) -> Platform {
+    pub async fn with_device_ca(tls: Arc<rustls::ServerConfig>, device_ca: Option<DeviceCa>) -> Platform {
+        Platform::start_with(GatewayLimits::default(), Some(tls), device_ca).await
+    }
+
+    async fn start_with(
+        limits: GatewayLimits,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        device_ca: Option<DeviceCa>,
+    ) -> Platform {
         let (store, faults) = Store::memory_with_faults();
-        let settings = Settings { settle: Duration::from_millis(1), ..Settings::default() };
+        let settings = Settings { settle: Duration::from_millis(1), device_ca, ..Settings::default() };
         let engine = Engine::open(
             settings,
             store,

@@ -123,7 +123,7 @@ fn identity() -> (Arc<ServerConfig>, CertificateDer<'static>) {
     (Arc::new(config), certificate)
 }
 
-fn self_made() -> (Arc<CertifiedKey>, CertificateDer<'static>) {
+pub fn self_made() -> (Arc<CertifiedKey>, CertificateDer<'static>) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "unlucky.test".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let certificate = made.cert.der().clone();
@@ -132,7 +132,7 @@ fn self_made() -> (Arc<CertifiedKey>, CertificateDer<'static>) {
     (Arc::new(CertifiedKey::new(vec![certificate.clone()], key)), certificate)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use otaru_core::campaign::Timers;
-use otaru_engine::Settings;
+use otaru_engine::{DeviceCa, Settings};
 use otaru_gateway::{GatewayLimits, KeepAliveRule, UplinkRate};
 use otaru_proto::SignWindow;
 use otaru_store::{SqliteOptions, Synchronous};
@@ -16,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use super::raw::{Mistake, Mistakes, Origin, Raw};
 use super::url::{C_HOST_CHARS_MAX, PublicUrl};
 use super::values::{self, ADDRESS, DURATION, SIZE};
-use crate::tls;
+use crate::tls::{self, ServerTls};
 
 /// What `otaru serve` runs with. Every value has been checked; nobody asks again.
 pub(crate) struct Config {
@@ -29,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) https: Option<SocketAddr>,
     /// HTTPS a second time, for devices alone.
     pub(crate) device_https: Option<SocketAddr>,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tls: Option<ServerTls>,
     /// `None`: the address of an HTTP listener, which is no wildcard.
     pub(crate) public_url: Option<PublicUrl>,
     /// The address in it is set when the listeners are known.
@@ -100,6 +99,11 @@ impl Checker {
         let public_url = self.public_url(&[("device_https", device_https), ("https", https), ("http", http)]);
         self.secrets(&secrets);
         let mut warnings = self.raw.take_warnings();
+        if mqtts.is_none() && self.given("device_ca").is_some() {
+            warnings.push(
+                "device_ca does nothing while mqtts is off: certificates are presented over TLS only".into(),
+            );
+        }
         if let Some(url) = &public_url
             && url.host().chars().count() > C_HOST_CHARS_MAX
         {
@@ -158,6 +162,7 @@ impl Checker {
             device_token_life: self.some_duration("timers.device_token"),
             http_rate: uplink_rate,
             sign_window: self.sign_window(),
+            device_ca: self.device_ca(),
             artifact_bytes_max: self.size("limits.artifact", 1),
             disk_reserve_bytes: self.size("limits.disk_reserve", 0),
             ..Settings::default()
@@ -227,7 +232,7 @@ impl Checker {
         listeners.iter().all(|name| values::address(&self.text(name)) == Some(None))
     }
 
-    fn tls(&mut self, is_needed: bool) -> Option<Arc<rustls::ServerConfig>> {
+    fn tls(&mut self, is_needed: bool) -> Option<ServerTls> {
         let (cert, key) = (self.given("tls_cert"), self.given("tls_key"));
         let needs = "is needed for mqtts, https and device_https; `otaru tls self-signed` makes one for trying things out";
         for (name, file) in [("tls_cert", &cert), ("tls_key", &key)] {
@@ -236,11 +241,22 @@ impl Checker {
             }
         }
         let (cert, key) = (PathBuf::from(cert?), PathBuf::from(key?));
-        match tls::server_config(&cert, &key) {
+        match tls::server_tls(&cert, &key) {
             Ok(config) => Some(config),
             Err(error) => {
                 let name = if error.is_about_key() { "tls_key" } else { "tls_cert" };
                 self.wrong(name, &crate::exit::chain(&error));
+                None
+            }
+        }
+    }
+
+    fn device_ca(&mut self) -> Option<DeviceCa> {
+        let file = PathBuf::from(self.given("device_ca")?);
+        match tls::device_ca(&file) {
+            Ok(ca) => Some(ca),
+            Err(error) => {
+                self.wrong("device_ca", &crate::exit::chain(&error));
                 None
             }
         }
@@ -664,6 +680,25 @@ mod tests {
         for wrong in ["", "any", "0,600", "600,10", "1,70000", "10", "10,20,30"] {
             assert_eq!(mistakes(with(&[&format!("limits.keep_alive={wrong}")])).len(), 1, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_device_ca_is_read_and_a_file_without_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = tls::self_sign(dir.path(), &["a".into()]).unwrap();
+        let (cert, key) = (files.cert.display(), files.key.display());
+        let ca = format!("device_ca={cert}");
+        let config = checked(&[&ca]);
+        assert!(config.engine.device_ca.is_some());
+        assert!(config.warnings[0].contains("while mqtts is off"), "{:?}", config.warnings);
+        let secured = [&ca, "mqtts=127.0.0.1:0", &format!("tls_cert={cert}"), &format!("tls_key={key}")];
+        assert!(checked(&secured).warnings.is_empty());
+        let refused = mistakes(with(&[&format!("device_ca={key}")]));
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(
+            refused[0].contains("device_ca") && refused[0].contains("it holds no certificate"),
+            "{refused:?}"
+        );
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     flagged("device_https", "--device-https"),
     flagged("tls_cert", "--tls-cert"),
     flagged("tls_key", "--tls-key"),
+    key("device_ca"),
     flagged("public_url", "--public-url"),
     flagged("allow_plaintext", "--allow-plaintext"),
     flagged("log", "--log"),

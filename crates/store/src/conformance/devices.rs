@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use otaru_core::Fingerprint;
 use otaru_core::deployment::OutcomeKind;
 
 use super::world::{Must, NOW, PRODUCT, World, finished, id, new_device, released, tags};
-use crate::{DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, Targets};
+use crate::{
+    Auth, DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, Targets,
+};
 
 pub(super) async fn a_device_is_found_by_its_id_and_its_key(world: &World) {
     let new = NewDevice {
@@ -72,6 +75,7 @@ pub(super) async fn a_patch_changes_what_it_names_and_nothing_else(world: &World
         tags: Some(tags(&[("site", "south"), ("rack", "7")])),
         frozen: Some(false),
         sealed_secret: Some(vec![9]),
+        fingerprint: None,
     };
     let row = patch(changed).await.must().row;
     assert_eq!((row.name, row.frozen, row.sealed_secret), (None, false, Some(vec![9])));
@@ -200,6 +204,35 @@ pub(super) async fn connecting_asks_for_a_few_facts(world: &World) {
     let freeze = DevicePatch { frozen: Some(true), ..DevicePatch::default() };
     world.store.patch_device(&world.actor, &id("child"), freeze, NOW).await.must();
     assert!(world.store.connect_facts(&id("child")).await.must().must().frozen);
+}
+
+pub(super) async fn a_device_may_have_a_certificate_in_place_of_a_secret(world: &World) {
+    let (short, long) = (Fingerprint::Sha1([0xab; 20]), Fingerprint::Sha256([0xcd; 32]));
+    let new = NewDevice {
+        auth: Auth::X509,
+        sealed_secret: None,
+        fingerprint: Some(short),
+        ..new_device("device1")
+    };
+    let made = world.device_with(new).await.row;
+    assert_eq!((made.auth, made.fingerprint, &made.sealed_secret), (Auth::X509, Some(short), &None));
+    let facts = world.store.connect_facts(&id("device1")).await.must().must();
+    assert_eq!((facts.auth, facts.fingerprint, facts.sealed_secret), (Auth::X509, Some(short), None));
+    for fingerprint in [Some(long), None, Some(short)] {
+        let patch = DevicePatch { fingerprint: Some(fingerprint), ..DevicePatch::default() };
+        let row = world.store.patch_device(&world.actor, &id("device1"), patch, NOW).await.must().row;
+        assert_eq!(row, crate::DeviceRow { fingerprint, ..made.clone() });
+        let facts = world.store.connect_facts(&id("device1")).await.must().must();
+        assert_eq!((facts.auth, facts.fingerprint), (Auth::X509, fingerprint));
+    }
+    let loaded = world.batch(&[made.key], |loaded| (crate::Changes::default(), loaded)).await.must().answer;
+    assert_eq!(*loaded.devices[&made.key].row, made, "batches see it too");
+    let nothing = DevicePatch::default();
+    let unchanged = world.store.patch_device(&world.actor, &id("device1"), nothing, NOW).await.must();
+    assert_eq!(unchanged.row, made);
+    world.device("device2").await;
+    let facts = world.store.connect_facts(&id("device2")).await.must().must();
+    assert_eq!((facts.auth, facts.fingerprint), (Auth::Secret, None));
 }
 
 pub(super) async fn a_list_of_ids_is_answered_in_its_order(world: &World) {

@@ -53,6 +53,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             devices_are_paged_without_gaps,
             what_belongs_to_another_project_does_not_exist,
             connecting_asks_for_a_few_facts,
+            a_device_may_have_a_certificate_in_place_of_a_secret,
             a_list_of_ids_is_answered_in_its_order,
             the_children_with_work_are_those_with_something_unfinished;
         campaigns:

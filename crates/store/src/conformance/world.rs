@@ -189,7 +189,9 @@ pub(super) fn new_device(name: &str) -> NewDevice {
         gateway_id: None,
         name: None,
         tags: BTreeMap::new(),
+        auth: crate::Auth::Secret,
         sealed_secret: Some(vec![1, 2, 3]),
+        fingerprint: None,
     }
 }
 

@@ -42,7 +42,9 @@ impl Tables {
             gateway,
             name: new.name.clone(),
             tags: new.tags.clone(),
+            auth: new.auth,
             sealed_secret: new.sealed_secret.clone(),
+            fingerprint: new.fingerprint,
             frozen: false,
             created_at: now,
             joined,
@@ -142,6 +144,7 @@ impl Tables {
         row.tags = patch.tags.unwrap_or(row.tags);
         row.frozen = patch.frozen.unwrap_or(row.frozen);
         row.sealed_secret = patch.sealed_secret.or(row.sealed_secret);
+        row.fingerprint = patch.fingerprint.unwrap_or(row.fingerprint);
         if let Some(device) = self.devices.get_mut(&row.key) {
             device.row = Arc::new(row);
         }
@@ -175,6 +178,7 @@ impl Tables {
         }
         self.outbox.retain(|_, line| line.via != key && line.device != key);
         row.sealed_secret = None;
+        row.fingerprint = None;
         row.tags = BTreeMap::new();
         if let Some(device) = self.devices.get_mut(&key) {
             device.row = Arc::new(row);
@@ -247,7 +251,9 @@ impl Tables {
             is_gateway: self.children_of(row.key).next().is_some(),
             key: row.key,
             product_id: row.product_id,
+            auth: row.auth,
             sealed_secret: row.sealed_secret,
+            fingerprint: row.fingerprint,
             frozen: row.frozen,
             gateway: row.gateway,
         }))

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::Label;
-use otaru_core::{Epoch, ServiceTime, WallTime};
+use otaru_core::{Epoch, Fingerprint, ServiceTime, WallTime};
 use otaru_proto::{DeviceId, PackageKind};
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
@@ -52,6 +52,7 @@ pub(super) trait Columns {
     fn epoch_or_none(&self, at: usize) -> rusqlite::Result<Option<Epoch>>;
     fn device_id(&self, at: usize) -> rusqlite::Result<DeviceId>;
     fn device_id_or_none(&self, at: usize) -> rusqlite::Result<Option<DeviceId>>;
+    fn fingerprint_or_none(&self, at: usize) -> rusqlite::Result<Option<Fingerprint>>;
     fn label(&self, at: usize) -> rusqlite::Result<Label>;
     fn campaign_state(&self, at: usize) -> rusqlite::Result<CampaignState>;
     fn kind(&self, at: usize) -> rusqlite::Result<PackageKind>;
@@ -83,6 +84,10 @@ impl Columns for Row<'_> {
             return Ok(None);
         }
         self.device_id(at).map(Some)
+    }
+    fn fingerprint_or_none(&self, at: usize) -> rusqlite::Result<Option<Fingerprint>> {
+        let text = self.get_ref(at)?.as_str_or_null()?;
+        text.map(Fingerprint::parse).transpose().map_err(|problem| unreadable(self, at, &problem))
     }
     fn label(&self, at: usize) -> rusqlite::Result<Label> {
         let name = self.get_ref(at)?.as_str()?;

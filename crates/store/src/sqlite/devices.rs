@@ -15,7 +15,7 @@ use crate::rows::*;
 use crate::rules::action;
 
 const ROW: &str = "d.key, d.device_id, d.node_id, d.product, p.product_id, d.gateway, d.name, d.tags,
-    d.sealed_secret, d.frozen, d.created_at, d.joined";
+    d.sealed_secret, d.frozen, d.created_at, d.joined, d.auth, d.fingerprint";
 
 const STATE: &str = "s.firmware_version, s.software_version, s.last_report, s.last_report_at, s.epoch,
     s.connected_at, s.last_finished, s.there";
@@ -34,6 +34,8 @@ fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         frozen: row.get(9)?,
         created_at: row.wall(10)?,
         joined: row.get(11)?,
+        auth: row.word(12)?,
+        fingerprint: row.fingerprint_or_none(13)?,
     })
 }
 
@@ -55,8 +57,8 @@ pub(super) fn device_state(row: &Row<'_>, at: usize) -> rusqlite::Result<DeviceS
 fn device_record(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
     Ok(DeviceRecord {
         row: device_row(row)?,
-        gateway_id: row.device_id_or_none(12)?,
-        state: device_state(row, 13)?,
+        gateway_id: row.device_id_or_none(14)?,
+        state: device_state(row, 15)?,
     })
 }
 
@@ -68,7 +70,7 @@ pub(super) fn kept_device(conn: &Connection, key: DeviceKey) -> Result<Option<Ke
              WHERE d.key = ?1 AND d.deleted_at IS NULL"
         ),
         [key],
-        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), children: row.unsigned(12)? }),
+        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), children: row.unsigned(14)? }),
     )
 }
 
@@ -110,8 +112,9 @@ impl Tx<'_> {
             None => None,
         };
         let added = self.conn.run(
-            "INSERT INTO device (product, device_id, node_id, gateway, name, tags, sealed_secret, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO device (product, device_id, node_id, gateway, name, tags, sealed_secret, created_at, auth,
+                 fingerprint)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (product, node_id) WHERE deleted_at IS NULL DO NOTHING",
             (
                 product,
@@ -122,6 +125,8 @@ impl Tx<'_> {
                 to_json(&new.tags)?,
                 &new.sealed_secret,
                 now.0,
+                new.auth.name(),
+                new.fingerprint.map(|fingerprint| fingerprint.to_string()),
             ),
         )?;
         if added == 0 {
@@ -247,6 +252,10 @@ impl Tx<'_> {
         if let Some(secret) = &patch.sealed_secret {
             self.conn.run("UPDATE device SET sealed_secret = ?2 WHERE key = ?1", (key, secret))?;
         }
+        if let Some(fingerprint) = &patch.fingerprint {
+            let text = fingerprint.map(|fingerprint| fingerprint.to_string());
+            self.conn.run("UPDATE device SET fingerprint = ?2 WHERE key = ?1", (key, text))?;
+        }
         self.cache.device_changed(key);
         self.note(actor, action::DEVICE_CHANGED, device_id.as_str(), now)?;
         self.registered(key)
@@ -283,7 +292,8 @@ impl Tx<'_> {
         }
         self.untag(key, &tags)?;
         self.conn.run(
-            "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, tags = '{}' WHERE key = ?1",
+            "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, fingerprint = NULL, tags = '{}'
+             WHERE key = ?1",
             (key, now.0),
         )?;
         self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
@@ -333,7 +343,7 @@ impl Reading<'_> {
         let version = if version > now { 0 } else { version };
         let of = |which: &str, is_there: &str, came: bool| {
             self.conn.all(&changes(which, is_there), (gateway, version, limit), |row| {
-                Ok(TopologyChange { version: row.get(21)?, came, child: device_record(row)? })
+                Ok(TopologyChange { version: row.get(23)?, came, child: device_record(row)? })
             })
         };
         let mut changes: Vec<TopologyChange> =
@@ -378,7 +388,7 @@ impl Reading<'_> {
 
     pub(crate) fn connect_facts(&self, device_id: &DeviceId) -> Result<Option<ConnectFacts>, StoreError> {
         self.conn.one(
-            "SELECT d.key, p.product_id, d.sealed_secret, d.frozen, d.children, d.gateway
+            "SELECT d.key, p.product_id, d.sealed_secret, d.frozen, d.children, d.gateway, d.auth, d.fingerprint
              FROM device d CROSS JOIN product p ON p.key = d.product
              WHERE d.device_id = ?1 AND d.deleted_at IS NULL",
             [device_id.as_str()],
@@ -390,6 +400,8 @@ impl Reading<'_> {
                     frozen: row.get(3)?,
                     is_gateway: row.get::<_, i64>(4)? > 0,
                     gateway: row.get(5)?,
+                    auth: row.word(6)?,
+                    fingerprint: row.fingerprint_or_none(7)?,
                 })
             },
         )

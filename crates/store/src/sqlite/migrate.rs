@@ -11,7 +11,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::StoreError;
 
 /// The steps, from an empty file on. The step at index `n` leads to version `n + 1`.
-const STEPS: &[&str] = &[include_str!("schema/0001_first.sql"), include_str!("schema/0002_children.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/0001_first.sql"),
+    include_str!("schema/0002_children.sql"),
+    include_str!("schema/0003_certificates.sql"),
+];
 
 /// Marks the file as ours: `OTAR`.
 const APPLICATION_ID: i64 = 0x4f54_4152;
@@ -101,6 +105,23 @@ mod tests {
         assert_eq!(version(&conn).unwrap(), 3);
         let kept: i64 = conn.query_row("SELECT x FROM a WHERE y IS NULL", [], |row| row.get(0)).unwrap();
         assert_eq!(kept, 1);
+    }
+
+    #[test]
+    fn devices_from_before_there_were_certificates_have_secrets() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &STEPS[..1]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO project (project_id, created_at) VALUES ('p', 0);
+             INSERT INTO product (project, product_id, name, created_at) VALUES (1, 'p', '', 0);
+             INSERT INTO device (product, device_id, node_id, tags, created_at) VALUES (1, 'd', 'd', '{}', 0);",
+        )
+        .unwrap();
+        bring_up_to_date(&mut conn).unwrap();
+        let kept: (String, Option<String>) = conn
+            .query_row("SELECT auth, fingerprint FROM device", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(kept, ("secret".to_owned(), None));
     }
 
     #[test]

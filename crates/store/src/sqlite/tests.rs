@@ -377,7 +377,9 @@ async fn register(store: &Store, actor: &Actor, count: usize) -> Vec<DeviceKey> 
             gateway_id: None,
             name: None,
             tags: std::collections::BTreeMap::new(),
+            auth: crate::Auth::Secret,
             sealed_secret: None,
+            fingerprint: None,
         };
         keys.push(store.create_device(actor, device, NOW).await.unwrap().row.key);
     }

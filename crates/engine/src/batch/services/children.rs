@@ -13,7 +13,7 @@ use otaru_proto::{
     Answer, ChildInfo, ChildRequest, ChildState, ChildStatus, DeviceId, FailedChild, FailedName,
     FieldProblem, NewChild,
 };
-use otaru_store::{DeviceKey, DeviceRow, DeviceState, NewDevice, Registering, Registrable};
+use otaru_store::{Auth, DeviceKey, DeviceRow, DeviceState, NewDevice, Registering, Registrable};
 
 use crate::batch::Desk;
 use crate::limits::{CHILDREN_PER_GATEWAY_MAX, NODE_ID_CHARS_MAX};
@@ -195,6 +195,8 @@ impl Desk<'_> {
             tags: Default::default(),
             // It never connects by itself.
             sealed_secret: None,
+            auth: Auth::Secret,
+            fingerprint: None,
         };
         let info = ChildInfo {
             parent_device_id: gateway_id.to_string(),
