@@ -6,6 +6,7 @@ mod batches;
 mod campaigns;
 mod devices;
 mod logs;
+mod notes;
 mod packages;
 mod random;
 mod world;
@@ -88,6 +89,10 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             lines_stay_in_the_outbox_until_said_or_silenced,
             a_new_run_forgets_what_was_to_be_said,
             a_campaign_ends_once;
+        notes:
+            the_last_of_what_a_device_says_is_kept,
+            what_is_kept_of_a_device_is_bounded,
+            what_a_deleted_device_said_is_gone;
         random:
             counters_are_what_a_recount_says_after_any_history;
     }

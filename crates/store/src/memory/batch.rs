@@ -55,6 +55,7 @@ impl Tables {
                 rules::move_row(Arc::make_mut(&mut campaign.row), CampaignState::Finished, None, now);
             }
         }
+        self.write_notes(changes.notes);
         Ok(Committed { answer, outbox, next_wake: self.next_wake()? })
     }
 

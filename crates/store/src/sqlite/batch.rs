@@ -78,6 +78,7 @@ impl Tx<'_> {
         for campaign in changes.ended {
             self.end_campaign(campaign, now)?;
         }
+        self.write_notes(changes.notes)?;
         Ok(Committed { answer, outbox, next_wake: next_wake(self.conn)? })
     }
 

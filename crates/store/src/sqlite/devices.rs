@@ -230,6 +230,7 @@ impl Tx<'_> {
             "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, tags = '{}' WHERE key = ?1",
             (key, now.0),
         )?;
+        self.forget_notes(key)?;
         self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
         if let Some(gateway) = gateway {
             self.conn.run("UPDATE device SET children = children - 1 WHERE key = ?1", [gateway])?;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::StoreError;
 
 /// The steps, from an empty file on. The step at index `n` leads to version `n + 1`.
-const STEPS: &[&str] = &[include_str!("schema/0001_first.sql")];
+const STEPS: &[&str] = &[include_str!("schema/0001_first.sql"), include_str!("schema/0002_notes.sql")];
 
 /// Marks the file as ours: `OTAR`.
 const APPLICATION_ID: i64 = 0x4f54_4152;
