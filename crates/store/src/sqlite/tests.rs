@@ -124,7 +124,7 @@ async fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     file.pragma_update(None, "user_version", 99).unwrap();
     let refused = Store::open_sqlite(dir.path(), SqliteOptions::default()).await.unwrap_err();
     assert!(matches!(refused, StoreError::TooNew { found: 99, .. }), "{refused}");
-    file.pragma_update(None, "user_version", 1).unwrap();
+    file.pragma_update(None, "user_version", 2).unwrap();
     open(dir.path()).await;
 }
 
