@@ -111,6 +111,10 @@ macro_rules! cursors {
     )*};
 }
 
+/// A line's place in a device's log.
+#[derive(Clone, Copy)]
+pub(crate) struct LinePlace(pub(crate) i64);
+
 cursors! {
     ProductKey "product";
     DeviceKey "device";
@@ -118,6 +122,7 @@ cursors! {
     CampaignKey "campaign";
     DeploymentKey "deployment";
     ReportSeq "report";
+    LinePlace "line";
 }
 
 fn read_cursor<K: Cursor>(text: &str) -> Result<K, Problem> {

@@ -28,6 +28,8 @@ use crate::limits::{CHILDREN_ASKED_MAX, DUE_PER_BATCH, REJECTED_PAYLOAD_BYTES_MA
 use crate::queues::Questions;
 use crate::reading::{Reading, is_kept};
 use crate::sessions::{Reach, SessionInner, SessionRef, Sessions};
+use crate::settings::Settings;
+use crate::told::ShadowAsked;
 
 pub(crate) use services::{Answered, changes_topology, child_info};
 
@@ -38,6 +40,7 @@ pub(crate) struct Around<'a> {
     pub(crate) sessions: &'a Sessions,
     pub(crate) downloads: &'a DownloadActivity,
     pub(crate) questions: &'a Questions,
+    pub(crate) settings: &'a Settings,
 }
 
 /// What the driver needs to know once the batch is stored.
@@ -55,6 +58,8 @@ pub(crate) struct Answer {
     pub(crate) free_slots: BTreeMap<CampaignKey, usize>,
     /// Gateways that ask what changed about their children after a version.
     pub(crate) syncs: Vec<(SessionRef, i64)>,
+    /// Questions for shadows, to be answered from what is stored now.
+    pub(crate) shadows: Vec<ShadowAsked>,
     /// Devices that are not registered any more.
     pub(crate) deleted: Vec<DeviceKey>,
     /// Gateways that can be reached now: their children with work are to be looked at.
@@ -99,6 +104,9 @@ pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
         match input {
             Input::Uplink { session, uplink, .. } => {
                 devices.insert(session.device);
+                if let UplinkReading::Told(told) = &uplink.reading {
+                    services::wanted_for(told, &mut device_ids);
+                }
                 if let UplinkReading::Event(Ok(message)) = &uplink.reading {
                     if let Subject::Named(named) = &message.subject
                         && *named != session.device_id
@@ -242,6 +250,7 @@ impl<'a> Desk<'a> {
                     let reading = Reading::unreadable(error);
                     self.keep_rejected(session.device, &uplink.payload, *received_at, reading);
                 }
+                UplinkReading::Told(told) => self.told(session, told, *received_at),
                 UplinkReading::Ignored => self.answer.tally.ignored += 1,
                 UplinkReading::ForeignTopic(topic) => {
                     self.answer.tally.not_ours += 1;

@@ -654,12 +654,19 @@ impl Shared {
         event: Event<'static>,
     ) -> Result<Option<DeploymentKey>, StoreError> {
         let (now, wall) = (self.service.now(), self.clock.wall());
+        let settings = self.settings.clone();
         let decision = move |loaded: otaru_store::Loaded| {
             let last = loaded.unfinished.last().copied();
             // Nobody is told anything: the protocol has no word for it.
             let (sessions, downloads, questions) = Default::default();
-            let around =
-                Around { now, wall, sessions: &sessions, downloads: &downloads, questions: &questions };
+            let around = Around {
+                now,
+                wall,
+                sessions: &sessions,
+                downloads: &downloads,
+                questions: &questions,
+                settings: &settings,
+            };
             let (changes, answer) = end_all(loaded, only, event, &around);
             (changes, (last, answer))
         };

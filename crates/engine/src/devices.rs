@@ -246,7 +246,8 @@ impl Engine {
         let Ok(id) = DeviceId::parse(device_id) else { return Ok(None) };
         let Some(record) = self.shared.store.device(&id).await? else { return Ok(None) };
         let last_report = self.last_report(record.row.key).await?;
-        Ok(Some(self.view_of(record, last_report)))
+        let sdk_version = self.shared.store.sdk_version(record.row.key).await?;
+        Ok(Some(DeviceView { sdk_version, ..self.view_of(record, last_report) }))
     }
 
     /// Devices, the oldest first, each with its last report.
@@ -277,7 +278,7 @@ impl Engine {
 
     fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {
         let online = self.shared.sessions.is_connected(&record.row, &record.state);
-        DeviceView { record, online, last_report }
+        DeviceView { record, online, last_report, sdk_version: None }
     }
 
     /// Changes a device. Freezing it or changing its secret or fingerprint ends its session.

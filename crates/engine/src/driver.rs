@@ -476,6 +476,7 @@ async fn store_part(
                 sessions: &world.sessions,
                 downloads: &world.downloads,
                 questions: &world.questions,
+                settings: &world.settings,
             };
             decide(loaded, &for_decision, &around)
         };
@@ -566,7 +567,7 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
 /// Lets out what follows from a stored batch: acknowledgements first, then words, then what is to be done next.
 fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Answer>) {
     acknowledge(inputs);
-    let Committed { answer, outbox, next_wake } = committed;
+    let Committed { mut answer, outbox, next_wake } = committed;
     shared.next_wake.store(next_wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
     for ((line, words), spoken) in outbox.into_iter().zip(&answer.spoken) {
         match shared.sessions.current(words.via, words.epoch) {
@@ -579,6 +580,9 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
     }
     for device in &answer.deleted {
         shared.revoke(*device, "device_deleted");
+    }
+    for asked in std::mem::take(&mut answer.shadows) {
+        shared.answer_shadow(asked);
     }
     for (session, version) in &answer.syncs {
         shared.tell_children(session.clone(), *version);
@@ -648,7 +652,7 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
                 "{}/download/{}/{}",
                 shared.settings.public_url, spoken.deployment_id, package.file_name
             );
-            let (url, access) = match package.delivery {
+            let (url, access) = match shared.settings.delivery.unwrap_or(package.delivery) {
                 // The Android SDK sends no header for software, so that its address carries the token as well.
                 otaru_store::Delivery::Token if package.kind == otaru_proto::PackageKind::Software => {
                     (format!("{path}?access_token={token}"), Access::Token(token))

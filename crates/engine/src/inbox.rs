@@ -33,6 +33,8 @@ pub struct Uplink {
 pub enum UplinkReading {
     /// It came on the device's own events topic.
     Event(Result<otaru_proto::Uplink, otaru_proto::UplinkError>),
+    /// It came on another topic of the device, and is of use.
+    Told(crate::told::Told),
     /// It came on another topic of the device, or on one of nobody's: acknowledged in its turn and not kept.
     Ignored,
     /// It came on another device's topic: acknowledged in its turn, not kept, and recorded who tried.
@@ -81,7 +83,9 @@ impl Input {
         match self {
             Input::Uplink { uplink, .. } => match &uplink.reading {
                 UplinkReading::ForeignTopic(topic) => topic.len() + uplink.payload.len(),
-                UplinkReading::Event(_) | UplinkReading::Ignored => uplink.payload.len(),
+                UplinkReading::Event(_) | UplinkReading::Told(_) | UplinkReading::Ignored => {
+                    uplink.payload.len()
+                }
             },
             Input::Opened { .. }
             | Input::Reachable { .. }

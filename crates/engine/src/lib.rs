@@ -33,6 +33,7 @@ mod reading;
 mod sessions;
 mod settings;
 mod tokens;
+mod told;
 mod topology;
 mod views;
 
@@ -52,10 +53,12 @@ pub use packages::{PackageError, PackageRequest};
 pub use sessions::{Delivery, Session};
 pub use settings::Settings;
 pub use tokens::{NewToken, Operator, TokenError};
+pub use told::Told;
 pub use views::{DeploymentView, DeviceView, ReportView};
 
 pub use otaru_store::{
     Actor, ArtifactRow, AuditRow, Auth, BlobReader, CampaignKey, CampaignRow, Counts,
-    Delivery as PackageDelivery, DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, OutboxSeq,
-    PackageKey, PackageRow, Page, ProductKey, ProductRow, ReportSeq, Role, StoreError, TokenRow,
+    Delivery as PackageDelivery, DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, LogRow,
+    OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, ReportSeq, Role,
+    StoreError, TokenRow,
 };

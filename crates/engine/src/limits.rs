@@ -127,3 +127,6 @@ pub const DOWNLOADS_REMEMBERED_MAX: usize = 250_000;
 
 /// How long a quiet download is remembered: the 24 h of the published upgrade timer, and the rest of an hour.
 pub const DOWNLOAD_REMEMBERED: Duration = Duration::from_secs(25 * 3_600);
+
+/// Characters of the request id of a question for a shadow, which is repeated in a topic. SDKs send a UUID of 36.
+pub const REQUEST_ID_CHARS_MAX: usize = 128;

@@ -70,6 +70,8 @@ pub(crate) struct SessionInner {
     at_work: AtomicBool,
     /// Lines in the audit log that this session has caused; for HTTP, those of all requests of the device.
     audited: Arc<AtomicU32>,
+    /// A shadow is being answered.
+    pub(crate) shadow_open: AtomicBool,
     /// From which version on it has to be told about its children.
     pub(crate) children_after: Mutex<ChildrenAfter>,
     mailbox: Mutex<Vec<Delivery>>,
@@ -181,6 +183,7 @@ impl SessionInner {
             settled: AtomicBool::new(false),
             at_work: AtomicBool::new(false),
             audited,
+            shadow_open: AtomicBool::new(false),
             children_after: Mutex::default(),
             mailbox: Mutex::new(Vec::new()),
             mail: Notify::new(),

@@ -35,6 +35,14 @@ pub struct Settings {
     pub sign_window: Option<SignWindow>,
     /// Who issues certificates to devices; `None`: only registered fingerprints count.
     pub device_ca: Option<DeviceCa>,
+    /// Whether the last properties of devices are kept.
+    ///
+    /// They cost a row a report and service, which a fleet that sends much of them may not want to pay.
+    pub keep_properties: bool,
+    /// Whether the last lines of devices' logs are kept.
+    pub keep_log: bool,
+    /// How packages are fetched, whatever they say themselves; `None`: as they say.
+    pub delivery: Option<otaru_store::Delivery>,
     /// Largest artifact, in bytes.
     pub artifact_bytes_max: u64,
     /// Free bytes that uploads leave on the disk.
@@ -56,6 +64,9 @@ impl Default for Settings {
             http_rate: crate::limits::HTTP_RATE,
             sign_window: None,
             device_ca: None,
+            keep_properties: true,
+            keep_log: true,
+            delivery: None,
             artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
             disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,
             node: 0,

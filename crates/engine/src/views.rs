@@ -19,6 +19,8 @@ pub struct DeviceView {
     pub online: bool,
     /// The last thing it said about upgrades.
     pub last_report: Option<ReportView>,
+    /// The SDK it says it runs; asked for where one device is shown.
+    pub sdk_version: Option<String>,
 }
 
 /// A report as shown.

@@ -242,7 +242,7 @@ impl<S: Stream> Conversation<S> {
                 tracing::debug!(device_id = %self.session.device_id(), topic, "publication on a foreign topic");
                 true
             }
-            UplinkReading::Event(_) => false,
+            UplinkReading::Event(_) | UplinkReading::Told(_) => false,
             // Nothing to remember and nothing to acknowledge.
             UplinkReading::Ignored if published.packet_id().is_none() => return Ok(None),
             UplinkReading::Ignored => false,

@@ -1,7 +1,7 @@
 //! What a publication is, judged by its topic.
 //!
 //! Always true:
-//! - Only the device's own `events/up` is read.
+//! - Only the device's own `events/up`, properties and questions for its shadow are read.
 //! - No topic costs a device its connection: what is not for us is acknowledged in its turn.
 //!
 //! Not here: what a report means (`otaru-core`), and the acknowledgement (`session`).
@@ -92,13 +92,14 @@ pub(crate) fn read(kind: Kind, topic: &str, payload: Bytes) -> (UplinkReading, B
     match kind {
         Kind::Events => (UplinkReading::Event(decode_uplink(&payload)), payload),
         Kind::Foreign => (UplinkReading::ForeignTopic(clip(topic)), Bytes::new()),
-        Kind::Properties
-        | Kind::Messages
-        | Kind::Commands
-        | Kind::Shadow
-        | Kind::Bootstrap
-        | Kind::OtherOwn
-        | Kind::Custom => (UplinkReading::Ignored, Bytes::new()),
+        Kind::Properties | Kind::Shadow => {
+            let reading = UplinkReading::of_other_topic(topic, &payload);
+            let is_held = matches!(reading, UplinkReading::Told(_));
+            (reading, if is_held { payload } else { Bytes::new() })
+        }
+        Kind::Messages | Kind::Commands | Kind::Bootstrap | Kind::OtherOwn | Kind::Custom => {
+            (UplinkReading::Ignored, Bytes::new())
+        }
     }
 }
 
@@ -151,5 +152,10 @@ mod tests {
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Events) {
             assert!(read(kind, "t", payload.clone()).1.is_empty(), "{kind:?}");
         }
+        let report = "$oc/devices/p1_d1/sys/properties/report";
+        let properties = Bytes::from_static(br#"{"services":[]}"#);
+        assert_eq!(read(Kind::Properties, report, properties.clone()).1, properties);
+        let compressed = format!("{report}?encoding=gzip");
+        assert!(read(Kind::Properties, &compressed, properties).1.is_empty());
     }
 }

@@ -50,7 +50,9 @@ pub use event_time::{EventTime, format_event_time, parse_event_time};
 pub use limits::*;
 pub use package_kind::PackageKind;
 pub use percent::{Percent, PercentOutOfRange};
-pub use properties::{PropertiesError, ServiceProperties, decode_gateway_properties, decode_properties};
+pub use properties::{
+    PropertiesError, ServiceProperties, decode_gateway_properties, decode_properties, decode_shadow_request,
+};
 pub use services::{
     Answer, ChildInfo, ChildRequest, ChildState, ChildStatus, FailedChild, FailedName, LogLine, NewChild,
     ServiceContent, ShadowService, encode_answer, encode_shadow,

@@ -79,6 +79,18 @@ pub fn decode_gateway_properties(
     Ok(read.collect())
 }
 
+/// Reads a question for a shadow: which device it is about, if it names one other than the sender, and which service.
+/// What cannot be read asks for everything about the sender.
+pub fn decode_shadow_request(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    let Ok(request) = tree(bytes) else { return (None, None) };
+    let text = |name: &str, chars_max: usize| {
+        let text = request.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        text.map(|text| bounded(text, chars_max))
+    };
+    let about = text("object_device_id", DEVICE_ID_CHARS_MAX).filter(|about| about != "-1");
+    (about, text("service_id", NAME_CHARS_MAX))
+}
+
 fn tree(bytes: &[u8]) -> Result<Value, PropertiesError> {
     if bytes.len() > PROPERTIES_BYTES_MAX {
         return Err(PropertiesError::TooLarge(bytes.len()));

@@ -5,7 +5,8 @@
 use otaru_proto::{
     Answer, CHILD_STATUSES_MAX, CHILDREN_PER_REQUEST_MAX, ChildInfo, ChildRequest, ChildState, DeviceId,
     EventBody, FailedChild, FailedName, PROPERTIES_BYTES_MAX, ServiceContent, ServiceProperties,
-    ShadowService, decode_gateway_properties, decode_properties, decode_uplink, encode_answer, encode_shadow,
+    ShadowService, decode_gateway_properties, decode_properties, decode_shadow_request, decode_uplink,
+    encode_answer, encode_shadow,
 };
 
 /// 2025-04-14T01:02:03Z, as in the published examples.
@@ -229,6 +230,20 @@ fn properties_are_kept_as_they_are_and_unusable_entries_are_left_out() {
             {"services":[]},{"device_id":"d"}]}"#,
     );
     assert_eq!(of_children, Ok(vec![("c".into(), vec![battery])]));
+}
+
+#[test]
+fn a_shadow_may_be_asked_for_in_few_words_or_none() {
+    let asked = |text: &str| decode_shadow_request(text.as_bytes());
+    assert_eq!(
+        asked(r#"{"object_device_id":"c","service_id":"Battery"}"#),
+        (Some("c".into()), Some("Battery".into()))
+    );
+    for everything in
+        ["", "{}", "[]", "{", r#"{"object_device_id":"","service_id":null}"#, r#"{"object_device_id":"-1"}"#]
+    {
+        assert_eq!(asked(everything), (None, None), "{everything}");
+    }
 }
 
 #[test]

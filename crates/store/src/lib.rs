@@ -11,6 +11,7 @@
 
 mod blobs;
 mod error;
+mod limits;
 mod memory;
 mod private_files;
 mod rows;
@@ -29,7 +30,8 @@ pub use memory::Faults;
 pub use rows::*;
 pub use sqlite::{SqliteOptions, Synchronous};
 pub use transact::{
-    Changes, Committed, Decide, DeviceView, Loaded, NewReport, OutboxLine, QuarantinedEvent, Say, Wanted,
+    Changes, Committed, Decide, DeviceView, Loaded, NewReport, Note, OutboxLine, QuarantinedEvent, Say,
+    Wanted,
 };
 pub use vault::{Vault, VaultError};
 pub use waist::Store;

@@ -657,3 +657,29 @@ pub struct QuarantinedRow {
     /// What went wrong.
     pub error: String,
 }
+
+/// The properties of one service of a device, as last reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropertyRow {
+    /// Which service.
+    pub service_id: String,
+    /// The text of a JSON object.
+    pub properties: String,
+    /// The device's own time, as sent.
+    pub event_time: Option<String>,
+    /// When it was received.
+    pub received_at: WallTime,
+}
+
+/// A line of a device's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRow {
+    /// The device's own time, as sent.
+    pub timestamp: Option<String>,
+    /// What kind of line, in the device's words.
+    pub kind: Option<String>,
+    /// What it says.
+    pub content: String,
+    /// When it was received.
+    pub received_at: WallTime,
+}

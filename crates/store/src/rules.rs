@@ -18,7 +18,7 @@ use otaru_core::{ServiceTime, WallTime};
 
 use crate::error::{Fault, StoreError};
 use crate::rows::*;
-use crate::transact::{Changes, Loaded, NewReport};
+use crate::transact::{Changes, Loaded, NewReport, Note};
 
 /// What is stored of a deployment, as far as a change to it is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,4 +313,20 @@ pub(crate) mod action {
     pub(crate) const CAMPAIGN_CREATED: &str = "campaign_created";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
+}
+
+/// Leaves of the notes about one device and service, and about its SDK, the last; lines of logs all stay.
+pub(crate) fn fold_notes(notes: Vec<Note>) -> Vec<Note> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut folded: Vec<Note> = notes
+        .into_iter()
+        .rev()
+        .filter(|note| match note {
+            Note::Sdk { device, .. } => seen.insert((*device, None)),
+            Note::Property { device, row } => seen.insert((*device, Some(row.service_id.clone()))),
+            Note::Log { .. } => true,
+        })
+        .collect();
+    folded.reverse();
+    folded
 }

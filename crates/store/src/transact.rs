@@ -12,7 +12,7 @@ use otaru_proto::DeviceId;
 
 use crate::rows::{
     CampaignKey, CampaignRow, Counts, DeploymentKey, DeploymentRow, DeviceKey, DeviceRow, DeviceState,
-    NewDevice, Registering, Registrable,
+    LogRow, NewDevice, PropertyRow, Registering, Registrable,
 };
 
 /// What a batch is about. Everything asked for is loaded before the decision; what does not exist is absent.
@@ -95,6 +95,42 @@ pub struct Changes {
     /// Campaigns that have ended: each becomes `Finished`, unless it has ended already. Their counters are not
     /// looked at.
     pub ended: Vec<CampaignKey>,
+    /// What devices said beside upgrades. Those of devices that are gone are left out.
+    pub notes: Vec<Note>,
+}
+
+/// Something a device said beside upgrades.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Which SDK it runs.
+    Sdk {
+        /// Whose.
+        device: DeviceKey,
+        /// As sent.
+        sdk_version: String,
+    },
+    /// The properties of one service; of several in a batch, the last counts.
+    Property {
+        /// Whose.
+        device: DeviceKey,
+        /// What is kept.
+        row: PropertyRow,
+    },
+    /// A line of its log.
+    Log {
+        /// Whose.
+        device: DeviceKey,
+        /// What is kept.
+        row: LogRow,
+    },
+}
+
+impl Note {
+    pub(crate) fn device(&self) -> DeviceKey {
+        match self {
+            Note::Sdk { device, .. } | Note::Property { device, .. } | Note::Log { device, .. } => *device,
+        }
+    }
 }
 
 /// A report to be kept.

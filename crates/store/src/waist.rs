@@ -297,6 +297,36 @@ impl Store {
     }
 }
 
+/// What devices say beside upgrades.
+impl Store {
+    /// The SDK a device says it runs.
+    pub async fn sdk_version(&self, device: DeviceKey) -> Result<Option<String>, StoreError> {
+        read!(self, |t| t.sdk_version(device))
+    }
+
+    /// The last properties of a device's services after `after`, at most `limit`, by service.
+    pub async fn properties(
+        &self,
+        device: DeviceKey,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<PropertyRow>, StoreError> {
+        let after = after.map(str::to_owned);
+        read!(self, |t| t.properties(device, after.as_deref(), limit))
+    }
+
+    /// The last `limit` lines of a device's log, newest first, with their places; with `before`, those that came
+    /// before that one.
+    pub async fn log(
+        &self,
+        device: DeviceKey,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<(i64, LogRow)>, StoreError> {
+        read!(self, |t| t.log(device, before, limit))
+    }
+}
+
 /// Artifacts and packages.
 impl Store {
     /// Notes that an artifact's bytes are kept. The bytes must be in place before this is called.

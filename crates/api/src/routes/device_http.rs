@@ -14,9 +14,9 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
-use otaru_engine::{DeviceAuth, DeviceHttpError, DeviceVisit, Engine, UplinkReading};
-use otaru_proto::decode_uplink;
+use otaru_engine::{DeviceAuth, DeviceHttpError, DeviceVisit, Engine, Told, UplinkReading};
 use otaru_proto::limits::UPLINK_BYTES_MAX;
+use otaru_proto::{DeviceId, decode_gateway_properties, decode_properties, decode_uplink};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -153,8 +153,17 @@ enum Said {
 fn read(said: Said, body: Bytes) -> (UplinkReading, Bytes) {
     match said {
         Said::Events => (UplinkReading::Event(decode_uplink(&body)), body),
-        // As over MQTT, these are answered in their turn and not kept.
-        Said::Message | Said::Properties | Said::ChildrenProperties => (UplinkReading::Ignored, Bytes::new()),
+        // As over MQTT, the last ones are kept.
+        Said::Properties => {
+            let told = decode_properties(&body).map(Told::Properties);
+            (told.map_or(UplinkReading::Ignored, UplinkReading::Told), Bytes::new())
+        }
+        Said::ChildrenProperties => {
+            let children = decode_gateway_properties(&body).unwrap_or_default().into_iter();
+            let known = children.filter_map(|(id, services)| Some((DeviceId::parse(&id).ok()?, services)));
+            (UplinkReading::Told(Told::ChildrensProperties(known.collect())), Bytes::new())
+        }
+        Said::Message => (UplinkReading::Ignored, Bytes::new()),
     }
 }
 

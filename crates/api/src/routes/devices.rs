@@ -81,6 +81,9 @@ struct Shown {
     online: bool,
     firmware_version: Option<String>,
     software_version: Option<String>,
+    /// Only where one device is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sdk_version: Option<String>,
     last_report: Option<Report>,
     last_report_at: Option<Moment>,
     connected_at: Option<Moment>,
@@ -89,7 +92,7 @@ struct Shown {
 
 impl From<DeviceView> for Shown {
     fn from(view: DeviceView) -> Shown {
-        let DeviceView { record, online, last_report } = view;
+        let DeviceView { record, online, last_report, sdk_version } = view;
         let (row, state) = (record.row, record.state);
         Shown {
             device_id: row.device_id.to_string(),
@@ -104,6 +107,7 @@ impl From<DeviceView> for Shown {
             online,
             firmware_version: state.firmware_version,
             software_version: state.software_version,
+            sdk_version,
             last_report: last_report.map(Report::from),
             last_report_at: state.last_report_at.map(Moment),
             connected_at: state.connected_at.map(Moment),
@@ -132,7 +136,7 @@ async fn register(
         DeviceRequest { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags };
     let made = engine.register_device(&may.by, request).await?;
     // A child may have been heard of before it was registered, but nobody is online at the moment of its making.
-    let view = DeviceView { record: made.record, online: false, last_report: None };
+    let view = DeviceView { record: made.record, online: false, last_report: None, sdk_version: None };
     Ok((StatusCode::CREATED, Answer(Registered { device: view.into(), secret: made.secret })))
 }
 

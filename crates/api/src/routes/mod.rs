@@ -11,6 +11,7 @@ mod devices;
 pub(crate) mod download;
 mod explain;
 pub(crate) mod health;
+mod notes;
 mod packages;
 mod products;
 mod reports;
@@ -29,6 +30,7 @@ pub(crate) fn native() -> Router<Shared> {
         .merge(products::routes())
         .merge(devices::routes())
         .merge(reports::routes())
+        .merge(notes::routes())
         .merge(explain::routes())
         .merge(artifacts::routes())
         .merge(packages::routes())

@@ -69,6 +69,30 @@ async fn a_client_that_asks_for_a_new_token_on_403_gets_on() {
 }
 
 #[tokio::test]
+async fn what_a_device_says_beside_upgrades_is_shown() {
+    let house = House::open().await;
+    let visitor = Visitor::of(&house).await;
+    let log = r#"{"services":[
+        {"service_id":"$log","event_type":"log_report","paras":{"timestamp":"17","type":"DEVICE_STATUS","content":"one"}},
+        {"service_id":"$log","event_type":"log_report","paras":{"content":"two"}},
+        {"service_id":"$sdk_info","event_type":"sdk_info_report","paras":{"device_sdk_version":"C_v1.2.0"}}]}"#;
+    visitor.says("events/up", log).await.ok(200);
+    let properties = r#"{"services":[{"service_id":"Battery","properties":{"level":80},"event_time":"2026-11-25T00:00:00.000Z"}]}"#;
+    visitor.says("properties/report", properties).await.ok(200);
+    let path = format!("/api/v1/devices/{}", visitor.device_id);
+    assert_eq!(house.viewer().get(&path).await.ok(200)["sdk_version"], "C_v1.2.0");
+    let shown = house.viewer().get(&format!("{path}/properties")).await.ok(200);
+    let battery = &shown["items"][0];
+    assert_eq!((&battery["service_id"], &battery["properties"]), (&json!("Battery"), &json!({"level": 80})));
+    let newest = house.viewer().get(&format!("{path}/log?limit=1")).await.ok(200);
+    assert_eq!(newest["items"][0]["content"], "two");
+    let cursor = text(&newest["next_cursor"]);
+    let before = house.viewer().get(&format!("{path}/log?cursor={cursor}")).await.ok(200);
+    assert_eq!(before["items"][0]["content"], "one");
+    assert_eq!(before["items"][0]["type"], "DEVICE_STATUS");
+}
+
+#[tokio::test]
 async fn a_token_is_good_for_its_own_device_only_and_may_come_as_a_bearer() {
     let house = House::open().await;
     let visitor = Visitor::of(&house).await;

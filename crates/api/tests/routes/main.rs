@@ -17,6 +17,7 @@ mod explain;
 mod health;
 mod house;
 mod metrics;
+mod notes;
 mod packages;
 mod products;
 mod profile;

@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use otaru_core::WallTime;
-use otaru_proto::{Answer, DeviceId, EventBody, ServiceContent, Uplink, UplinkEvent, encode_answer};
-use otaru_store::{DeviceKey, Registering};
+use otaru_proto::{
+    Answer, DeviceId, EventBody, ServiceContent, ServiceProperties, Uplink, UplinkEvent, encode_answer,
+};
+use otaru_store::{DeviceKey, LogRow, Note, PropertyRow, Registering};
 
 pub(crate) use children::info as child_info;
 
@@ -20,6 +22,7 @@ use super::Desk;
 use crate::driver::Shared;
 use crate::limits::ANSWERS_PER_MESSAGE_MAX;
 use crate::sessions::SessionRef;
+use crate::told::{ShadowAsked, Told};
 
 /// Something to be said to the device that asked, once the batch is stored.
 #[derive(Debug)]
@@ -108,6 +111,15 @@ pub(super) fn wanted(
     }
 }
 
+/// Adds the children that a message on another topic is about.
+pub(super) fn wanted_for(told: &Told, device_ids: &mut BTreeSet<DeviceId>) {
+    match told {
+        Told::Properties(_) => {}
+        Told::ChildrensProperties(children) => device_ids.extend(children.iter().map(|(id, _)| id.clone())),
+        Told::ShadowRequest { about, .. } => device_ids.extend(about.clone()),
+    }
+}
+
 /// Whether a message changes who is whose child: what comes after it has to see that.
 pub(crate) fn changes_topology(message: &Uplink) -> bool {
     message.events.iter().any(|event| match &event.body {
@@ -182,10 +194,79 @@ impl Desk<'_> {
                 let answer = children::refused(*request, problem);
                 self.answer_with(session, event, What::Ready(answer), true);
             }
+            ServiceContent::Log(line) if self.around.settings.keep_log => {
+                let row = LogRow {
+                    timestamp: line.timestamp.clone(),
+                    kind: line.kind.clone(),
+                    content: line.content.clone(),
+                    received_at: at,
+                };
+                self.changes.notes.push(Note::Log { device: subject, row });
+            }
+            ServiceContent::SdkInfo { sdk_version: Some(sdk_version) } => {
+                self.changes.notes.push(Note::Sdk { device: subject, sdk_version: sdk_version.clone() });
+            }
             ServiceContent::Log(_)
-            | ServiceContent::SdkInfo { .. }
+            | ServiceContent::SdkInfo { sdk_version: None }
             | ServiceContent::Unusable { request: None, .. } => {}
         }
+    }
+
+    // --- What comes on other topics -------------------------------------------------------------------------
+
+    pub(super) fn told(&mut self, session: &SessionRef, told: &Told, at: WallTime) {
+        self.answer.tally.served += 1;
+        match told {
+            Told::Properties(services) => self.keep_properties(session.device, services, at),
+            Told::ChildrensProperties(children) => {
+                for (id, services) in children {
+                    match self.key_of_child(session, id) {
+                        Some(child) => self.keep_properties(child, services, at),
+                        None => self.refuse_child(session, id),
+                    }
+                }
+            }
+            Told::ShadowRequest { request_id, about, service_id } => {
+                let about = match about {
+                    Some(id) if *id != session.device_id => match self.key_of_child(session, id) {
+                        Some(child) => (child, id.clone()),
+                        None => return self.refuse_child(session, id),
+                    },
+                    Some(_) | None => (session.device, session.device_id.clone()),
+                };
+                let (request_id, service_id) = (request_id.clone(), service_id.clone());
+                self.answer.shadows.push(ShadowAsked {
+                    session: session.clone(),
+                    about,
+                    request_id,
+                    service_id,
+                });
+            }
+        }
+    }
+
+    fn keep_properties(&mut self, device: DeviceKey, services: &[ServiceProperties], at: WallTime) {
+        if !self.around.settings.keep_properties {
+            return;
+        }
+        for service in services {
+            let row = PropertyRow {
+                service_id: service.service_id.clone(),
+                properties: service.properties.clone(),
+                event_time: service.event_time.clone(),
+                received_at: at,
+            };
+            self.changes.notes.push(Note::Property { device, row });
+        }
+    }
+
+    fn key_of_child(&self, session: &SessionRef, id: &DeviceId) -> Option<DeviceKey> {
+        self.child_of(session.device, id.as_str()).map(|(key, _)| key)
+    }
+
+    fn refuse_child(&mut self, session: &SessionRef, id: &DeviceId) {
+        self.answer.tally.not_ours += 1;
+        self.audit(session, "foreign_child_refused", id.as_str());
     }
 
     fn answer_with(&mut self, session: &SessionRef, event: &UplinkEvent, what: What, needs_event_id: bool) {

@@ -93,6 +93,17 @@ impl Platform {
         self.engine.register_device(&operator(), request).await.unwrap();
     }
 
+    pub async fn register_child(&self, device_id: &str, gateway_id: &str) {
+        let request = DeviceRequest {
+            device_id: Some(device_id.into()),
+            node_id: device_id.into(),
+            product_id: PRODUCT.into(),
+            gateway_id: Some(gateway_id.into()),
+            ..DeviceRequest::default()
+        };
+        self.engine.register_device(&operator(), request).await.unwrap();
+    }
+
     pub async fn freeze(&self, device_id: &str) {
         let change = DeviceChange { frozen: Some(true), ..DeviceChange::default() };
         self.engine.patch_device(&operator(), device_id, change).await.unwrap();

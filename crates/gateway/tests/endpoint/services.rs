@@ -63,6 +63,119 @@ async fn a_message_full_of_questions_is_answered_a_few_times() {
     device.is_alive().await;
 }
 
+#[tokio::test]
+async fn what_a_device_says_beside_upgrades_is_kept_before_it_is_acknowledged() {
+    let platform = Platform::start().await;
+    let mut device = platform.device("d1", V3_1_1).await;
+    platform.faults.stall();
+    let messages = [
+        (
+            events_up("d1"),
+            asks("$sdk_info", "sdk_info_report", r#"{"device_sdk_version":"JAVA_v1.2.1","fw_version":"v9"}"#),
+        ),
+        (
+            events_up("d1"),
+            asks("$log", "log_report", r#"{"timestamp":"17","type":"DEVICE_STATUS","content":"connected"}"#),
+        ),
+        ("$oc/devices/d1/sys/properties/report".into(), battery(70)),
+        ("$oc/devices/d1/sys/properties/get/response/request_id=r".into(), battery(80)),
+    ];
+    for (packet_id, (topic, payload)) in (1..).zip(&messages) {
+        device.send(&device.publish(topic, 1, packet_id, payload)).await;
+    }
+    device.is_alive().await; // and nothing was acknowledged before
+    platform.faults.resume();
+    assert_eq!(device.pubacks(4).await, [1, 2, 3, 4]);
+    let shown = platform.engine.device("d1").await.unwrap().unwrap();
+    assert_eq!(shown.sdk_version.as_deref(), Some("JAVA_v1.2.1"));
+    assert_eq!(shown.record.state.firmware_version, None, "what SDKs say of versions is not believed");
+    let log = platform.engine.log("d1", None, 10).await.unwrap();
+    assert_eq!(
+        (log.len(), log[0].1.content.as_str(), log[0].1.kind.as_deref()),
+        (1, "connected", Some("DEVICE_STATUS"))
+    );
+    let properties = platform.engine.properties("d1", None, 10).await.unwrap();
+    assert_eq!(
+        (properties.len(), properties[0].properties.as_str()),
+        (1, r#"{"level":80}"#),
+        "the last ones"
+    );
+}
+
+#[tokio::test]
+async fn properties_without_an_acknowledgement_are_kept_too_and_compressed_ones_are_let_be() {
+    let platform = Platform::start().await;
+    let mut device = platform.device("d1", V3_1_1).await;
+    for (topic, payload) in [
+        ("$oc/devices/d1/sys/properties/report", battery(50)),
+        ("$oc/devices/d1/sys/properties/report?encoding=gzip", battery(60)),
+        ("$oc/devices/d1/sys/properties/report", "no json".to_owned()),
+    ] {
+        device.send(&device.publish(topic, 0, 0, &payload)).await;
+    }
+    device.send(&device.publish(&events_up("d1"), 1, 1, "{}")).await;
+    device.puback().await;
+    let properties = platform.engine.properties("d1", None, 10).await.unwrap();
+    assert_eq!((properties.len(), properties[0].properties.as_str()), (1, r#"{"level":50}"#));
+}
+
+#[tokio::test]
+async fn a_gateways_batch_is_kept_for_its_own_children_and_for_nobody_else() {
+    let platform = Platform::start().await;
+    let mut gateway = platform.device("gw", V3_1_1).await;
+    platform.register("stranger").await;
+    platform.register_child("child", "gw").await;
+    gateway.told().await; // of its new child
+    let one = |id: &str, level| format!(r#"{{"device_id":"{id}",{}"#, &battery(level)[1..]);
+    let batch = format!(r#"{{"devices":[{},{},{}]}}"#, one("child", 1), one("stranger", 2), one("none", 3));
+    let topic = "$oc/devices/gw/sys/gateway/sub_devices/properties/report";
+    gateway.send(&gateway.publish(topic, 1, 1, &batch)).await;
+    gateway.puback().await;
+    assert_eq!(platform.engine.properties("child", None, 10).await.unwrap()[0].properties, r#"{"level":1}"#);
+    assert!(platform.engine.properties("stranger", None, 10).await.unwrap().is_empty());
+    let audit = platform.engine.audit(otaru_engine::Page { after: None, limit: 2 }).await.unwrap();
+    assert!(
+        audit.iter().all(|line| line.action == "foreign_child_refused" && line.actor == "gw"),
+        "{audit:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_shadow_shows_the_last_properties_of_the_device_or_of_its_child() {
+    let platform = Platform::start().await;
+    let mut device = platform.device("gw", V3_1_1).await;
+    platform.register_child("child", "gw").await;
+    device.told().await; // of its new child
+    let shadow = async |device: &mut crate::link::Link, request: &str| {
+        device.send(&device.publish("$oc/devices/gw/sys/shadow/get/request_id=r-1", 1, 7, request)).await;
+        device.puback().await;
+        let told = device.told().await;
+        device.acknowledge(told.packet_id.unwrap()).await;
+        assert_eq!(told.topic, "$oc/devices/gw/sys/shadow/get/response/request_id=r-1");
+        serde_json::from_str::<serde_json::Value>(&told.payload).unwrap()
+    };
+    assert_eq!(shadow(&mut device, "").await, serde_json::json!({"object_device_id": "gw", "shadow": []}));
+    device.send(&device.publish("$oc/devices/gw/sys/properties/report", 1, 1, &battery(80))).await;
+    device.puback().await;
+    let shown = shadow(&mut device, r#"{"service_id":"Battery"}"#).await;
+    assert_eq!(shown["shadow"][0]["reported"]["properties"], serde_json::json!({"level": 80}));
+    assert_eq!(shadow(&mut device, r#"{"service_id":"other"}"#).await["shadow"], serde_json::json!([]));
+    let of_child = shadow(&mut device, r#"{"object_device_id":"child"}"#).await;
+    assert_eq!(of_child, serde_json::json!({"object_device_id": "child", "shadow": []}));
+    // Of a stranger nothing is said; the next word is the answer to a ping.
+    platform.register("stranger").await;
+    let topic = "$oc/devices/gw/sys/shadow/get/request_id=r-2";
+    device.send(&device.publish(topic, 1, 8, r#"{"object_device_id":"stranger"}"#)).await;
+    device.puback().await;
+    device.is_alive().await;
+}
+
+fn battery(level: u32) -> String {
+    format!(
+        r#"{{"services":[{{"service_id":"Battery","properties":{{"level":{level}}},"event_time":"20250414T010203Z"}}]}}"#
+    )
+}
+
 fn asks(service_id: &str, event_type: &str, paras: &str) -> String {
     format!(r#"{{"services":[{{"service_id":"{service_id}","event_type":"{event_type}","paras":{paras}}}]}}"#)
 }

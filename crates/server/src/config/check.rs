@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use otaru_core::campaign::Timers;
-use otaru_engine::{DeviceCa, Settings};
+use otaru_engine::{DeviceCa, PackageDelivery, Settings};
 use otaru_gateway::{GatewayLimits, KeepAliveRule, UplinkRate};
 use otaru_proto::SignWindow;
 use otaru_store::{SqliteOptions, Synchronous};
@@ -163,6 +163,16 @@ impl Checker {
             http_rate: uplink_rate,
             sign_window: self.sign_window(),
             device_ca: self.device_ca(),
+            keep_properties: self.truth("keep.properties"),
+            keep_log: self.truth("keep.log"),
+            delivery: self.choice(
+                "delivery",
+                &[
+                    ("package", None),
+                    ("token", Some(PackageDelivery::Token)),
+                    ("signed_url", Some(PackageDelivery::SignedUrl)),
+                ],
+            ),
             artifact_bytes_max: self.size("limits.artifact", 1),
             disk_reserve_bytes: self.size("limits.disk_reserve", 0),
             ..Settings::default()

@@ -7,6 +7,7 @@ mod campaigns;
 mod children;
 mod devices;
 mod logs;
+mod notes;
 mod packages;
 mod random;
 mod world;
@@ -97,6 +98,10 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             the_topology_tells_what_came_and_went_since_a_version,
             whether_a_child_is_there_is_remembered,
             a_campaign_in_gateway_mode_knows_how_many_children_each_gateway_has_in_it;
+        notes:
+            the_last_of_what_a_device_says_is_kept,
+            what_is_kept_of_a_device_is_bounded,
+            what_a_deleted_device_said_is_gone;
         random:
             counters_are_what_a_recount_says_after_any_history;
     }

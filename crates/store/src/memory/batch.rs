@@ -56,6 +56,7 @@ impl Tables {
                 rules::move_row(Arc::make_mut(&mut campaign.row), CampaignState::Finished, None, now);
             }
         }
+        self.write_notes(changes.notes);
         self.change_children(now, &changes.registered, &changes.deleted)?;
         Ok(Committed { answer, outbox, next_wake: self.next_wake()? })
     }

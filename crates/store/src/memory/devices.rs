@@ -176,6 +176,7 @@ impl Tables {
         if let Some(gateway) = row.gateway {
             self.devices_by_gateway.remove(&(gateway, key));
         }
+        self.forget_notes(key);
         self.outbox.retain(|_, line| line.via != key && line.device != key);
         row.sealed_secret = None;
         row.fingerprint = None;

@@ -46,6 +46,11 @@ pub(crate) struct Tables {
     pub(super) outbox: BTreeMap<OutboxSeq, OutboxLine>,
     pub(super) last_outbox: i64,
 
+    pub(super) sdk_versions: BTreeMap<DeviceKey, String>,
+    pub(super) properties: BTreeMap<DeviceKey, BTreeMap<String, PropertyRow>>,
+    pub(super) logs: BTreeMap<DeviceKey, BTreeMap<i64, LogRow>>,
+    pub(super) last_log: i64,
+
     tokens: Vec<TokenRow>,
     audit: Vec<AuditRow>,
     quarantine: Vec<QuarantinedEvent>,

@@ -79,6 +79,7 @@ impl Tx<'_> {
         for campaign in changes.ended {
             self.end_campaign(campaign, now)?;
         }
+        self.write_notes(changes.notes)?;
         self.change_children(now, &changes.registered, &changes.deleted)?;
         Ok(Committed { answer, outbox, next_wake: next_wake(self.conn)? })
     }

@@ -296,6 +296,7 @@ impl Tx<'_> {
              WHERE key = ?1",
             (key, now.0),
         )?;
+        self.forget_notes(key)?;
         self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
         let mut version = None;
         if let Some(gateway) = gateway {

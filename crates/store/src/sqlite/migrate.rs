@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0001_first.sql"),
     include_str!("schema/0002_children.sql"),
     include_str!("schema/0003_certificates.sql"),
+    include_str!("schema/0004_notes.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

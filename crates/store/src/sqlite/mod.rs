@@ -35,6 +35,7 @@ mod fill;
 mod history;
 mod life;
 mod migrate;
+mod notes;
 mod packages;
 mod products;
 mod readers;

@@ -237,7 +237,7 @@ impl Desk<'_> {
     // --- Whose child --------------------------------------------------------------------------------------------
 
     /// The child of `gateway` with this id.
-    fn child_of(&self, gateway: DeviceKey, id: &str) -> Option<(DeviceKey, Child)> {
+    pub(super) fn child_of(&self, gateway: DeviceKey, id: &str) -> Option<(DeviceKey, Child)> {
         let key = *self.by_id.get(&DeviceId::parse(id).ok()?)?;
         let folder = self.folders.get(&key).filter(|folder| folder.view.row.gateway == Some(gateway))?;
         let child =
@@ -247,7 +247,7 @@ impl Desk<'_> {
 }
 
 /// A child on the desk.
-struct Child {
+pub(super) struct Child {
     row: std::sync::Arc<DeviceRow>,
     state: DeviceState,
     rows: usize,

@@ -1,0 +1,11 @@
+//! The limits of the store, each with its reason.
+
+/// Services of one device whose last properties are kept; of others, nothing is.
+///
+/// As many as one report may hold, so that a device that reports all of its services at once is kept whole.
+pub const PROPERTY_SERVICES_KEPT: u32 = 500;
+
+/// Lines of one device's log that are kept; the oldest make room.
+///
+/// With lines of four kilobytes, which is the most that is read of one, they stay below half a megabyte a device.
+pub const LOG_LINES_KEPT: u32 = 100;
