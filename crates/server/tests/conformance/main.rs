@@ -33,4 +33,5 @@ mod recorded;
 #[path = "../otaru/running.rs"]
 #[allow(dead_code, reason = "the tests of the binary do more with it")]
 mod running;
+mod services;
 mod stage;
