@@ -134,6 +134,8 @@ proptest! {
     fn silence_comes_to_an_end(history in histories(), is_there in any::<bool>()) {
         let (mut deployment, mut world) = history.replay(|_| {});
         world.open = true;
+        // Questions to others end as well; a crowd that lasts is asked about every few seconds until the end of the day.
+        world.may_ask = true;
         world.reachable = is_there.then(|| world.connect());
         if deployment.label() == Label::Queued {
             deployment = step(&deployment, Event::Opened, &world.seen(&history)).deployment;
