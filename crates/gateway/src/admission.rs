@@ -79,7 +79,7 @@ impl Drop for Seat {
 
 /// What counts as one address. A customer of an IPv6 network has a /64 at least, so that single addresses would
 /// limit nobody.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),

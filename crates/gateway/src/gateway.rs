@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::Admission;
+use crate::failures::Failures;
 use crate::limits::{GatewayLimits, LimitError};
 use crate::listener;
 use crate::meters::Meters;
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) limits: GatewayLimits,
     pub(crate) meters: Meters,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) failures: Failures,
     /// One permit for each connection whose CONNECT is not answered yet.
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) stop: Stop,
@@ -91,6 +93,7 @@ impl Gateway {
             engine,
             meters: Meters::new(),
             admission: Admission::new(limits.connections_max, limits.connections_per_address_max),
+            failures: Failures::default(),
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
             stop: Stop::new(),
             limits,

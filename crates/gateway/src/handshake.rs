@@ -14,7 +14,7 @@ use std::sync::Arc;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use otaru_engine::{Channel, ConnectRequest, Refusal, Session};
 use rustls::pki_types::CertificateDer;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::admission::Seat;
 use crate::frame::{self, OpeningError, Version};
@@ -138,6 +138,13 @@ pub(crate) async fn open<S: Stream>(
         Err(not_admitted) => {
             if let Some(no) = no_for(&not_admitted) {
                 wire.refuse(&no);
+            }
+            // Not for what is our own fault: those who come back are welcome then.
+            if !matches!(not_admitted, NotOpened::Refused(Refusal::Unavailable))
+                && let Some(pause) = shared.failures.note(peer.ip(), Instant::now())
+            {
+                shared.meters.refusals_delayed.increment(1);
+                sleep_until((Instant::now() + pause).min(deadline)).await;
             }
             transport::part(&mut stream, &wire.take_output(), limits.linger_time_max).await;
             return Err(not_admitted);

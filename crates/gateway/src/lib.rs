@@ -16,6 +16,7 @@
 mod admission;
 mod certificates;
 mod closing;
+mod failures;
 mod frame;
 mod gateway;
 mod handshake;

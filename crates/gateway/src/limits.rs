@@ -238,6 +238,22 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait in a listener's queue. The kernel caps it at `net.core.somaxconn`, 4096 by default.
 pub(crate) const LISTEN_QUEUE: i32 = 4096;
 
+/// Refusals of one address in [`REFUSALS_WINDOW`] that are answered at once.
+///
+/// A site whose devices have a wrong clock or secret makes a few a second, and its owner should see the answers as they
+/// are. Who tries one client id after the other makes thousands a second.
+pub(crate) const REFUSALS_FREE: u32 = 50;
+
+/// How long refusals are counted together. SDKs try again every 30 s at the latest.
+pub(crate) const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long a further refusal waits. With it, one connection guesses twice a second, and an SDK that backs off for
+/// seconds does not notice.
+pub(crate) const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Addresses whose refusals are counted in one window: less than a megabyte.
+pub(crate) const REFUSALS_REMEMBERED_MAX: usize = 10_000;
+
 /// The smallest usable CONNECT limit: the published lengths in ASCII and the fixed parts.
 const CONNECT_BYTES_MIN: u32 = 640;
 

@@ -22,6 +22,7 @@ pub(crate) struct Meters {
     pub(crate) downlinks_held: Counter,
     pub(crate) stale_acknowledgements: Counter,
     pub(crate) panics: Counter,
+    pub(crate) refusals_delayed: Counter,
     uplinks: [Counter; Kind::ALL.len()],
 }
 
@@ -42,6 +43,7 @@ impl Meters {
             downlinks_held: counter!("otaru_gateway_downlinks_held_total"),
             stale_acknowledgements: counter!("otaru_gateway_stale_acknowledgements_total"),
             panics: counter!("otaru_gateway_panics_total"),
+            refusals_delayed: counter!("otaru_gateway_refusals_delayed_total"),
             uplinks: Kind::ALL.map(|kind| counter!("otaru_gateway_uplinks_total", "topic" => kind.label())),
         }
     }
@@ -105,6 +107,10 @@ fn describe() {
     describe_counter!(
         "otaru_gateway_stale_acknowledgements_total",
         "PUBACKs of devices for what was not published in their session."
+    );
+    describe_counter!(
+        "otaru_gateway_refusals_delayed_total",
+        "Refusals that waited, because their address was refused often."
     );
     describe_counter!("otaru_gateway_panics_total", "Connections that ended in a panic.");
 }
