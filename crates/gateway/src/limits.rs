@@ -238,6 +238,11 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait in a listener's queue. The kernel caps it at `net.core.somaxconn`, 4096 by default.
 pub(crate) const LISTEN_QUEUE: i32 = 4096;
 
+/// Bytes of payload for which a message counts as one more towards the uplink rate.
+///
+/// Published as one megabyte a second beside 50 messages a second: a fiftieth of it.
+pub(crate) const PACE_BYTES: usize = 1024 * 1024 / 50;
+
 /// Refusals of one address in [`REFUSALS_WINDOW`] that are answered at once.
 ///
 /// A site whose devices have a wrong clock or secret makes a few a second, and its owner should see the answers as they

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::limits::PACE_BYTES;
+
 /// A rate that may be kept for ever, and how much may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UplinkRate {
@@ -48,15 +50,31 @@ impl Pace {
         (ready > now).then_some(ready)
     }
 
-    /// A packet was read.
-    pub(crate) fn spend(&mut self, rate: &UplinkRate, now: Instant) {
+    /// A packet with so many bytes of payload was read. A large one counts as several.
+    pub(crate) fn spend(&mut self, rate: &UplinkRate, now: Instant, payload_bytes: usize) {
         let from = self.due.map_or(now, |due| due.max(now));
-        self.due = Some(from + rate.interval());
+        // A packet has fewer than 2^28 bytes, so that this is no large number.
+        let packets = 1 + u32::try_from(payload_bytes / PACE_BYTES).unwrap_or(u32::MAX);
+        self.due = Some(from + rate.interval().saturating_mul(packets));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_large_message_counts_as_several() {
+        let start = Instant::now();
+        let rate = UplinkRate::new(50, 1).unwrap();
+        let after = |bytes| {
+            let mut pace = Pace::default();
+            pace.spend(&rate, start, bytes);
+            pace.ready_at(&rate, start).unwrap() - start
+        };
+        assert_eq!(after(330), millis(20));
+        assert_eq!(after(PACE_BYTES - 1), millis(20));
+        assert_eq!(after(1024 * 1024), millis(20 * 51), "one megabyte a second");
+    }
+
     use super::*;
 
     fn millis(n: u64) -> Duration {
@@ -70,11 +88,11 @@ mod tests {
         let mut pace = Pace::default();
         for _ in 0..3 {
             assert_eq!(pace.ready_at(&rate, start), None);
-            pace.spend(&rate, start);
+            pace.spend(&rate, start, 0);
         }
         assert_eq!(pace.ready_at(&rate, start), Some(start + millis(20)));
         assert_eq!(pace.ready_at(&rate, start + millis(20)), None);
-        pace.spend(&rate, start + millis(20));
+        pace.spend(&rate, start + millis(20), 0);
         assert_eq!(pace.ready_at(&rate, start + millis(20)), Some(start + millis(40)));
     }
 
@@ -86,7 +104,7 @@ mod tests {
         for n in 0..1000 {
             let now = start + millis(20 * n);
             assert_eq!(pace.ready_at(&rate, now), None, "packet {n}");
-            pace.spend(&rate, now);
+            pace.spend(&rate, now, 0);
         }
     }
 
@@ -96,13 +114,13 @@ mod tests {
         let rate = UplinkRate::new(50, 3).unwrap();
         let mut pace = Pace::default();
         for _ in 0..3 {
-            pace.spend(&rate, start);
+            pace.spend(&rate, start, 0);
         }
         let later = start + Duration::from_secs(3600);
         let burst = (0..10)
             .take_while(|_| {
                 let ready = pace.ready_at(&rate, later).is_none();
-                pace.spend(&rate, later);
+                pace.spend(&rate, later, 0);
                 ready
             })
             .count();

@@ -208,7 +208,16 @@ impl<S: Stream> Conversation<S> {
             if let Some(rate) = &self.shared.limits.uplink_rate
                 && !matches!(heard, Heard::Acknowledged | Heard::StaleAcknowledgement)
             {
-                self.pace.spend(rate, Instant::now());
+                let payload_bytes = match &heard {
+                    Heard::Publish(published) => published.payload_bytes(),
+                    Heard::Acknowledged
+                    | Heard::StaleAcknowledgement
+                    | Heard::Subscribe { .. }
+                    | Heard::Unsubscribe { .. }
+                    | Heard::Ping
+                    | Heard::Disconnect => 0,
+                };
+                self.pace.spend(rate, Instant::now(), payload_bytes);
             }
             match heard {
                 Heard::Publish(published) => uplinks.extend(self.take_in(&published)?),

@@ -96,6 +96,13 @@ impl Published {
         }
     }
 
+    pub(crate) fn payload_bytes(&self) -> usize {
+        match self {
+            Published::V3(packet) => packet.payload().len(),
+            Published::V5(packet) => packet.payload().len(),
+        }
+    }
+
     /// The payload where it was read to, without copying it again.
     pub(crate) fn payload(&self) -> Bytes {
         let payload = match self {
