@@ -3,10 +3,12 @@
 //! Always true:
 //! - A live session is ended only by a connection whose credentials are right.
 //! - Every refusal is remembered with its reason, and the memory is bounded.
+//! - Strangers cannot fill the log: what is logged of refusals is bounded too, and says how many it leaves out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use otaru_core::{Fingerprint, WallTime};
 use otaru_proto::{ClientId, DeviceId, Stamp, password_matches};
@@ -16,7 +18,7 @@ use serde::Serialize;
 use crate::certificates::{self, Channel};
 use crate::driver::Engine;
 use crate::inbox::Input;
-use crate::limits::REFUSED_MAX;
+use crate::limits::{REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_WINDOW, REFUSED_MAX};
 use crate::sessions::{Session, SessionInner};
 
 /// What a device sends to be let in.
@@ -285,14 +287,28 @@ impl Engine {
 
     /// Remembers a refusal.
     pub fn note_refusal(&self, client_id: &str, username: Option<&str>, peer: SocketAddr, refusal: &Refusal) {
-        tracing::info!(client_id = %clip(client_id), %peer, code = refusal.code(), "connection refused");
+        let (code, clipped) = (refusal.code(), clip(client_id));
+        match self.shared.refused.log_line(self.shared.clock.elapsed()) {
+            LogLine::Said { left_out: 0 } => {
+                tracing::info!(client_id = %clipped, %peer, code, "connection refused");
+            }
+            LogLine::Said { left_out } => tracing::info!(
+                client_id = %clipped, %peer, code, left_out,
+                "connection refused, as others that were not logged"
+            ),
+            LogLine::Last => tracing::warn!(
+                client_id = %clipped, %peer, code,
+                "connection refused, as many lately; further ones are counted and not logged for a while"
+            ),
+            LogLine::LeftOut => {}
+        }
         // Whom the owner would look for: the user name is the device id, if there is one.
         let name = username.filter(|name| !name.is_empty()).unwrap_or(client_id);
         self.shared.refused.note(RefusedConnection {
             name: clip(name),
-            client_id: clip(client_id),
+            client_id: clipped,
             peer: peer.to_string(),
-            code: refusal.code(),
+            code,
             message: refusal.to_string(),
             last_at: self.shared.clock.wall(),
             times: 1,
@@ -329,6 +345,27 @@ pub struct RefusedConnection {
 #[derive(Default)]
 pub(crate) struct RefusedConnections {
     seen: Mutex<Refused>,
+    log: Mutex<LogWindow>,
+}
+
+/// What has been logged of refusals in the present window.
+#[derive(Default)]
+struct LogWindow {
+    /// `None`: nobody was refused yet.
+    ends: Option<Duration>,
+    said: u32,
+    left_out: u64,
+}
+
+/// What becomes of one refusal in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogLine {
+    /// A line, and how many had none in the window before.
+    Said { left_out: u64 },
+    /// A line that says that it is the last one for a while.
+    Last,
+    /// None.
+    LeftOut,
 }
 
 #[derive(Default)]
@@ -353,6 +390,22 @@ impl RefusedConnections {
         }
         seen.order.push_back(name.clone());
         seen.by_name.insert(name, refused);
+    }
+
+    /// One more was refused at `now`: whether that is logged.
+    fn log_line(&self, now: Duration) -> LogLine {
+        let mut window = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if window.ends.is_none_or(|ends| now >= ends) {
+            let left_out = window.left_out;
+            *window = LogWindow { ends: Some(now + REFUSALS_LOGGED_WINDOW), said: 1, left_out: 0 };
+            return LogLine::Said { left_out };
+        }
+        if window.said >= REFUSALS_LOGGED_MAX {
+            window.left_out += 1;
+            return LogLine::LeftOut;
+        }
+        window.said += 1;
+        if window.said == REFUSALS_LOGGED_MAX { LogLine::Last } else { LogLine::Said { left_out: 0 } }
     }
 
     pub(crate) fn of(&self, name: &str) -> Option<RefusedConnection> {
@@ -400,6 +453,30 @@ mod tests {
         assert_eq!(refused.of("device0"), None, "the oldest made room");
         refused.forget("device900");
         assert_eq!(refused.of("device900"), None);
+    }
+
+    #[test]
+    fn strangers_cannot_fill_the_log_and_the_next_line_says_how_many_it_left_out() {
+        let (refused, start) = (RefusedConnections::default(), Duration::from_secs(7));
+        let lines: Vec<LogLine> = (0..100_000).map(|_| refused.log_line(start)).collect();
+        let (said, left_out) = lines.split_at(REFUSALS_LOGGED_MAX as usize);
+        let (last, whole) = said.split_last().unwrap();
+        assert!(whole.iter().all(|line| *line == LogLine::Said { left_out: 0 }), "{whole:?}");
+        assert_eq!(*last, LogLine::Last);
+        assert!(left_out.iter().all(|line| *line == LogLine::LeftOut));
+        let later = start + REFUSALS_LOGGED_WINDOW;
+        assert_eq!(
+            refused.log_line(later),
+            LogLine::Said { left_out: u64::try_from(left_out.len()).unwrap() }
+        );
+        assert_eq!(refused.log_line(later), LogLine::Said { left_out: 0 }, "said once");
+    }
+
+    #[test]
+    fn a_few_mistakes_of_devices_are_all_logged() {
+        let refused = RefusedConnections::default();
+        let mut one_a_second = (0..3600).map(Duration::from_secs);
+        assert!(one_a_second.all(|now| refused.log_line(now) == LogLine::Said { left_out: 0 }));
     }
 
     fn refusal(name: &str, at: i64) -> RefusedConnection {

@@ -50,6 +50,15 @@ pub const HTTP_RATE: (u32, u32) = (50, 200);
 /// Refused connections remembered, by the name they came under. An hour of a misconfigured batch of devices.
 pub const REFUSED_MAX: usize = 1_000;
 
+/// Refusals logged line by line in one [`REFUSALS_LOGGED_WINDOW`].
+///
+/// Enough to see who and why. A thousand connections that guess without pause are refused two thousand times a second,
+/// which would be 30 GB of log a day; so it is below 100 MB.
+pub const REFUSALS_LOGGED_MAX: u32 = 50;
+
+/// How long refusals are counted together for the log. Short enough to still see an attack change.
+pub const REFUSALS_LOGGED_WINDOW: Duration = Duration::from_secs(10);
+
 /// Part of a rejected payload that is kept in the device's history.
 pub const REJECTED_PAYLOAD_BYTES_MAX: usize = 4 * 1024;
 
