@@ -91,15 +91,15 @@ pub enum DeviceHttpError {
 /// A refusal in the words of this way in, which has no client id.
 fn refused_over_http(refusal: &Refusal) -> String {
     match refusal {
-        // Who guesses must not learn which devices exist; the operator finds the rest where refused connections are listed.
-        Refusal::WrongPassword | Refusal::UnknownDevice(_) => "device id or password is wrong; the password is the lower-case hex HMAC-SHA256 with `timestamp` as key and the device's secret as message".into(),
+        // Who guesses must not learn which devices exist, nor which of them have certificates instead; the operator finds
+        // the rest where refused connections are listed.
+        Refusal::WrongPassword | Refusal::UnknownDevice(_) | Refusal::CertificateNeedsTls => "device id or password is wrong; the password is the lower-case hex HMAC-SHA256 with `timestamp` as key and the device's secret as message".into(),
         Refusal::StampOutsideWindow(stamp) => format!(
             "`timestamp` {stamp} is outside the accepted window; set the device's clock, or use sign type 0"
         ),
         Refusal::BadClientId(_)
         | Refusal::BadKeepAlive(_)
         | Refusal::NotThisDevice { .. }
-        | Refusal::CertificateNeedsTls
         | Refusal::CertificateMissing
         | Refusal::CertificateUnknown { .. }
         | Refusal::CertificateNotIssued { .. }
@@ -249,11 +249,16 @@ impl DeviceVisit {
     /// `BadToken`: the device was frozen, deleted or given another secret since the visit began. `Unavailable`: it may
     /// or may not be stored; the device has to send it again.
     pub async fn says(mut self, payload: Bytes, reading: UplinkReading) -> Result<(), DeviceHttpError> {
-        // A slow sender may take long to say it.
-        if self.shared.revocations() != self.revocations
-            && self.shared.facts_of(self.session.device_id()).await?.as_ref() != Some(&self.facts)
-        {
-            return Err(DeviceHttpError::BadToken);
+        // A slow sender may take long to say it. Something may be withdrawn while we look, too: looked at again.
+        loop {
+            let revocations = self.shared.revocations();
+            if revocations == self.revocations {
+                break;
+            }
+            if self.shared.facts_of(self.session.device_id()).await?.as_ref() != Some(&self.facts) {
+                return Err(DeviceHttpError::BadToken);
+            }
+            self.revocations = revocations;
         }
         // Registered before looking, and before handing over, so that no end is missed.
         let gave_up = self.shared.gave_up.notified();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use otaru_core::campaign::Policy;
 use otaru_engine::{
-    DeviceAuth, DeviceChange, DeviceHttpError, DeviceRequest, Page, Refusal, Settings, UplinkReading,
+    Auth, DeviceAuth, DeviceChange, DeviceHttpError, DeviceRequest, Page, Refusal, Settings, UplinkReading,
 };
 use otaru_proto::{
     DeviceId, Stamp, Version, VersionReport, decode_uplink, device_password, encode_version_report,
@@ -220,6 +220,26 @@ async fn a_child_without_a_secret_has_no_token() {
     let child = platform.engine.register_device(&platform.by, request).await.unwrap().record.row.device_id;
     let refused = authenticate(&platform, &child).await;
     assert_eq!(refused, Err(DeviceHttpError::Refused(Refusal::WrongPassword)));
+}
+
+#[tokio::test]
+async fn who_guesses_does_not_learn_which_devices_there_are_and_which_have_certificates() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let request = DeviceRequest {
+        node_id: "proved".into(),
+        product_id: "p".into(),
+        auth: Auth::X509,
+        fingerprint: Some("ab".repeat(32)),
+        ..DeviceRequest::default()
+    };
+    let with_certificate = platform.engine.register_device(&platform.by, request).await.unwrap();
+    let with_certificate = with_certificate.record.row.device_id;
+    let nobody = DeviceId::parse("nobody").unwrap();
+    let mut answers = Vec::new();
+    for id in [&id, &with_certificate, &nobody] {
+        answers.push(with_secret(&platform, id, "guessed").await.unwrap_err().to_string());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
 }
 
 /// A device with a token.
