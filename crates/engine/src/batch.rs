@@ -31,7 +31,7 @@ use crate::sessions::{Reach, SessionInner, SessionRef, Sessions};
 use crate::settings::Settings;
 use crate::told::ShadowAsked;
 
-pub(crate) use services::{Answered, changes_topology, child_info};
+pub(crate) use services::{Answered, child_info, children_changed};
 
 /// What is known around a batch.
 pub(crate) struct Around<'a> {
@@ -190,6 +190,8 @@ struct Binder {
 struct Desk<'a> {
     around: &'a Around<'a>,
     folders: BTreeMap<DeviceKey, Folder>,
+    /// Devices that were deleted in this batch: nothing happens to them any more.
+    gone: BTreeMap<DeviceKey, Folder>,
     by_id: BTreeMap<DeviceId, DeviceKey>,
     registrable: BTreeMap<Registering, Registrable>,
     siblings: BTreeMap<(CampaignKey, DeviceKey), u32>,
@@ -227,6 +229,7 @@ impl<'a> Desk<'a> {
         Desk {
             around,
             folders: folders.collect(),
+            gone: BTreeMap::new(),
             by_id: loaded.by_id,
             registrable: loaded.registrable,
             siblings: loaded.siblings,
@@ -427,7 +430,7 @@ impl<'a> Desk<'a> {
         reading: String,
     ) {
         // A device may have been deleted while its session was still open.
-        if self.folders.contains_key(&device) {
+        if self.folders.contains_key(&device) || self.gone.contains_key(&device) {
             let payload = payload.clone();
             self.changes.reports.push(NewReport { device, deployment, received_at, payload, reading });
         }
@@ -654,7 +657,7 @@ impl<'a> Desk<'a> {
 
     fn finish(mut self) -> (Changes, Answer) {
         self.keep_what_is_still_true();
-        for (key, folder) in &mut self.folders {
+        for (key, folder) in self.folders.iter().chain(&self.gone) {
             if folder.state_changed {
                 self.changes.devices.push((*key, folder.view.state.clone()));
             }

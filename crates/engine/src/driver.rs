@@ -529,7 +529,8 @@ async fn due_one_by_one(shared: &Arc<Shared>, error: &StoreError) -> Vec<Input> 
     }
 }
 
-/// Keeps an event aside that cannot be processed, and acknowledges it as not stored.
+/// Keeps an event aside that cannot be processed, and acknowledges it then. One that cannot even be kept aside is not
+/// acknowledged: its device sends it again, to us or after the next start.
 async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &StoreError) {
     metrics::counter!("otaru_quarantined_events_total").increment(1);
     let Some(input) = inputs.first() else { return };
@@ -555,8 +556,7 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
                 tokio::time::sleep(RETRY_PAUSE.1).await;
             }
             Err(error) => {
-                tracing::error!(%error, "the event could not even be kept aside");
-                break;
+                return tracing::error!(%error, "the event could not even be kept aside; it is not acknowledged");
             }
         }
     }

@@ -1,11 +1,12 @@
 //! What waits for the next batch.
 //!
 //! Always true:
-//! - Inputs leave in the order in which they came.
+//! - What concerns one device leaves in the order in which it came.
+//! - Within one batch nothing of a device follows its change of who its children are; the others do not wait for that.
 //! - The bytes that wait are bounded: past the limit, [`Inbox::room`] makes readers of sockets wait. What was
 //!   already read is always taken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +15,7 @@ use otaru_core::{Epoch, WallTime};
 use otaru_store::{DeploymentKey, DeviceKey, OutboxSeq};
 use tokio::sync::Notify;
 
-use crate::limits::INBOX_BYTES_MAX;
+use crate::limits::{CHILDREN_CHANGED_PER_BATCH, INBOX_BYTES_MAX};
 use crate::sessions::SessionRef;
 
 /// One message that a device published.
@@ -63,10 +64,11 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    fn changes_topology(&self) -> bool {
+    /// How many children come or go with it.
+    fn children_changed(&self) -> usize {
         match self {
             Input::Uplink { uplink: Uplink { reading: UplinkReading::Event(Ok(message)), .. }, .. } => {
-                crate::batch::changes_topology(message)
+                crate::batch::children_changed(message)
             }
             Input::Uplink { .. }
             | Input::Opened { .. }
@@ -75,7 +77,21 @@ impl Input {
             | Input::Consider { .. }
             | Input::Due { .. }
             | Input::Fetched { .. }
-            | Input::Said(_) => false,
+            | Input::Said(_) => 0,
+        }
+    }
+
+    /// Whose it is: who said it, or whom it concerns.
+    fn device(&self) -> Option<DeviceKey> {
+        match self {
+            Input::Uplink { session, .. } => Some(session.device),
+            Input::Opened { device, .. }
+            | Input::Reachable { device, .. }
+            | Input::Lost { device }
+            | Input::Consider { device }
+            | Input::Due { device }
+            | Input::Fetched { device, .. } => Some(*device),
+            Input::Said(_) => None,
         }
     }
 
@@ -122,14 +138,39 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Takes up to `most` inputs, and none after one that changes who is whose child: what is loaded for a batch must
-    /// be true for all of it.
+    /// Takes of the `most` oldest inputs those that one batch can decide.
+    ///
+    /// After a message that changes who is whose child, what is loaded for a batch is not true any more for its sender:
+    /// what that device says next stays for the next batch, and so do changes beyond what one batch may hold. The oldest
+    /// input is always taken.
     pub(crate) fn take(&self, most: usize) -> Vec<Input> {
         let (taken, bytes) = {
             let mut waiting = self.lock();
-            let last = waiting.iter().take(most).position(Input::changes_topology);
-            let count = last.map_or(waiting.len().min(most), |last| last + 1);
-            let taken: Vec<Input> = waiting.drain(..count).collect();
+            let oldest = waiting.len().min(most);
+            let mut taken = Vec::with_capacity(oldest);
+            let mut left = Vec::new();
+            let mut waits = BTreeSet::new();
+            let mut changed = 0_usize;
+            for input in waiting.drain(..oldest) {
+                let device = input.device();
+                if !waits.is_empty() && device.is_some_and(|device| waits.contains(&device)) {
+                    left.push(input);
+                    continue;
+                }
+                let changes = input.children_changed();
+                if changes > 0 {
+                    waits.extend(device);
+                    if changed > 0 && changed + changes > CHILDREN_CHANGED_PER_BATCH {
+                        left.push(input);
+                        continue;
+                    }
+                    changed += changes;
+                }
+                taken.push(input);
+            }
+            for input in left.into_iter().rev() {
+                waiting.push_front(input);
+            }
             let bytes: usize = taken.iter().map(Input::bytes).sum();
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             (taken, bytes)
@@ -177,5 +218,67 @@ impl Inbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Input>> {
         self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sessions::SessionInner;
+
+    fn says(device: i64, payload: &str) -> Input {
+        let device_id = otaru_proto::DeviceId::parse(&format!("d{device}")).unwrap();
+        let session = SessionInner::new(DeviceKey(device), device_id, Epoch(1));
+        let reading = UplinkReading::Event(otaru_proto::decode_uplink(payload.as_bytes()));
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        Input::Uplink { session, uplink: Uplink { ticket: None, payload, reading }, received_at: WallTime(0) }
+    }
+
+    fn adds(device: i64, children: usize) -> Input {
+        let event = |from: usize| {
+            let few: Vec<String> = (from..children.min(from + 50))
+                .map(|n| format!(r#"{{"node_id":"n{n}","product_id":"p"}}"#))
+                .collect();
+            format!(
+                r#"{{"service_id":"$sub_device_manager","event_type":"add_sub_device_request","paras":{{"devices":[{}]}}}}"#,
+                few.join(",")
+            )
+        };
+        let events: Vec<String> = (0..children).step_by(50).map(event).collect();
+        says(device, &format!(r#"{{"services":[{}]}}"#, events.join(",")))
+    }
+
+    fn devices(inputs: &[Input]) -> Vec<i64> {
+        inputs.iter().map(|input| input.device().unwrap().0).collect()
+    }
+
+    #[test]
+    fn who_changes_its_children_waits_for_the_next_batch_and_nobody_else_does() {
+        let inbox = Inbox::default();
+        inbox.push_all([
+            says(1, "{}"),
+            says(2, "{}"),
+            adds(1, 1),
+            says(1, "{}"),
+            adds(2, 2),
+            adds(1, 1),
+            Input::Lost { device: DeviceKey(1) },
+            says(3, "{}"),
+        ]);
+        assert_eq!(devices(&inbox.take(100)), [1, 2, 1, 2, 3]);
+        assert_eq!(devices(&inbox.take(100)), [1, 1], "in their order");
+        assert_eq!(devices(&inbox.take(100)), [1]);
+        assert!(inbox.is_empty());
+        assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn more_changes_than_a_batch_may_hold_wait_and_the_oldest_is_always_taken() {
+        let inbox = Inbox::default();
+        let most = CHILDREN_CHANGED_PER_BATCH;
+        inbox.push_all([adds(1, most), adds(2, 1), says(2, "{}"), says(3, "{}"), adds(4, 1)]);
+        assert_eq!(devices(&inbox.take(100)), [1, 3]);
+        assert_eq!(devices(&inbox.take(100)), [2, 4]);
+        assert_eq!(devices(&inbox.take(100)), [2]);
     }
 }

@@ -111,6 +111,11 @@ pub const ANSWERS_PER_MESSAGE_MAX: usize = 16;
 /// Children of one gateway, as published. What registers them is a device, so that there has to be an end.
 pub const CHILDREN_PER_GATEWAY_MAX: u64 = 50_000;
 
+/// Children that come and go in one batch: what one message can name, which is written in some 50 ms.
+///
+/// Everybody's reports are in the same batch. Whoever registers more has the rest in the next ones.
+pub const CHILDREN_CHANGED_PER_BATCH: usize = ANSWERS_PER_MESSAGE_MAX * otaru_proto::CHILDREN_PER_REQUEST_MAX;
+
 /// Characters of a node id, as in the native API.
 pub const NODE_ID_CHARS_MAX: usize = 64;
 

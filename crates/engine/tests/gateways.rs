@@ -174,6 +174,88 @@ async fn a_gateway_deletes_its_own_children_and_nobody_elses() {
     assert!(platform.engine.device("p_stranger").await.unwrap().is_some());
 }
 
+#[tokio::test]
+async fn what_comes_and_goes_in_one_message_is_answered_as_it_was_stored() {
+    let (platform, mut gateway, _) = gateway_with(1).await;
+    let manager = |event_type: &str, paras: Value| json!({"service_id": "$sub_device_manager", "event_type": event_type, "paras": paras});
+    let status = |id: &str| json!({"device_statuses": [{"device_id": id, "status": "OFFLINE"}]});
+    let new = json!({"node_id": "new", "product_id": "p"});
+    let message = json!({"services": [
+        manager("delete_sub_device_request", json!({"devices": ["p_child0"]})),
+        manager("delete_sub_device_request", json!({"devices": ["p_child0"]})),
+        manager("sub_device_update_status", status("p_child0")),
+        manager("add_sub_device_request", json!({"devices": [{"node_id": "child0", "product_id": "p"}]})),
+        manager("add_sub_device_request", json!({"devices": [new, new]})),
+        manager("sub_device_update_status", status("p_new")),
+    ]});
+    gateway.report(message.to_string().into_bytes()).await;
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        let paras = gateway.answer().await["paras"].take();
+        let count = |of: &str| paras[of].as_array().map(Vec::len);
+        let why = paras["failed_devices"][0]["error_msg"].as_str().unwrap_or_default().to_owned();
+        answers.push((count("successful_devices"), count("failed_devices"), why));
+    }
+    let nobody = "The device does not exist, or is no child of this gateway.";
+    let answers: Vec<_> = answers.iter().map(|(done, failed, why)| (*done, *failed, why.as_str())).collect();
+    assert_eq!(
+        answers,
+        [
+            (Some(1), Some(0), ""),
+            (Some(0), Some(1), nobody),
+            (Some(0), Some(1), nobody),
+            (Some(0), Some(1), "p_child0 is deleted by this message; register it in the next one"),
+            (Some(2), Some(0), ""),
+            (Some(0), Some(1), "p_new is registered by this message; say this in the next one"),
+        ]
+    );
+    assert_eq!(children_of(&platform, "p_gw").await, ["p_new"]);
+}
+
+#[tokio::test]
+async fn two_gateways_that_want_the_same_child_at_once_do_not_both_get_it() {
+    let (platform, mut gateway, _) = gateway_with(0).await;
+    let mut other = platform.connect(&platform.register("gw2").await).await;
+    let faults = platform.faults.as_ref().unwrap();
+    faults.stall();
+    // One to be busy with, so that the others are in one batch.
+    gateway.publish(b"{}".to_vec());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let asked =
+        || event("add_sub_device_request", json!({"devices": [{"node_id": "c", "product_id": "p"}]}), None);
+    gateway.publish(asked());
+    other.publish(asked());
+    faults.resume();
+    let answers = [gateway.answer().await, other.answer().await];
+    let done = answers.each_ref().map(|a| a["paras"]["successful_devices"].as_array().unwrap().len());
+    assert_eq!(done, [1, 0], "{answers:?}");
+    assert_eq!(answers[1]["paras"]["failed_devices"][0]["error_code"], "IOTDA.014031");
+    assert_eq!(children_of(&platform, "p_gw").await, ["p_c"]);
+    assert_eq!(children_of(&platform, "p_gw2").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_child_with_a_session_of_its_own_that_is_deleted_costs_the_batch_nothing() {
+    let (platform, mut gateway, children) = gateway_with(1).await;
+    let mut child = platform.connect(&children[0]).await;
+    let mut third = platform.connect(&platform.register("other").await).await;
+    let package = platform.package("v2", &[]).await;
+    let campaign = platform.campaign(&package, &[&children[0]], Policy::default()).await;
+    child.hears_question().await;
+    let faults = platform.faults.as_ref().unwrap();
+    faults.stall();
+    gateway.publish(b"{}".to_vec());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gateway.publish(event("delete_sub_device_request", json!({"devices": ["p_child0"]}), None));
+    child.publish(progress_report(&children[0], 0, 50, "v2"));
+    let last = third.publish(b"{}".to_vec());
+    faults.resume();
+    let answer = gateway.answer().await;
+    third.acknowledged(last).await;
+    assert_eq!(answer["paras"]["successful_devices"], json!(["p_child0"]));
+    platform.until(&campaign, &children[0], "removed").await;
+}
+
 // --- Telling gateways ----------------------------------------------------------------------------------------
 
 #[tokio::test]

@@ -120,19 +120,28 @@ pub(super) fn wanted_for(told: &Told, device_ids: &mut BTreeSet<DeviceId>) {
     }
 }
 
-/// Whether a message changes who is whose child: what comes after it has to see that.
-pub(crate) fn changes_topology(message: &Uplink) -> bool {
-    message.events.iter().any(|event| match &event.body {
-        EventBody::OtherService { content: Some(content), .. } => {
-            matches!(**content, ServiceContent::AddChildren(_) | ServiceContent::DeleteChildren(_))
-        }
+/// How many children come or go with a message: what comes after it has to see that.
+pub(crate) fn children_changed(message: &Uplink) -> usize {
+    let named = message.events.iter().map(|event| match &event.body {
+        EventBody::OtherService { content: Some(content), .. } => match &**content {
+            ServiceContent::AddChildren(children) => children.len(),
+            ServiceContent::DeleteChildren(ids) => ids.len(),
+            ServiceContent::TimeSync { .. }
+            | ServiceContent::SyncChildren { .. }
+            | ServiceContent::ChildStatuses(_)
+            | ServiceContent::Log(_)
+            | ServiceContent::SdkInfo { .. }
+            | ServiceContent::FileUrl { .. }
+            | ServiceContent::Unusable { .. } => 0,
+        },
         EventBody::OtherService { content: None, .. }
         | EventBody::VersionReport(_)
         | EventBody::ProgressReport(_)
         | EventBody::UnknownOta { .. }
         | EventBody::Nameless
-        | EventBody::Rejected { .. } => false,
-    })
+        | EventBody::Rejected { .. } => 0,
+    });
+    named.sum()
 }
 
 impl Desk<'_> {
@@ -179,7 +188,7 @@ impl Desk<'_> {
             }
             ServiceContent::SyncChildren { .. } => {}
             ServiceContent::ChildStatuses(statuses) => {
-                let answer = self.update_statuses(session.device, statuses);
+                let answer = self.update_statuses(session, statuses);
                 self.answer_with(session, event, What::Ready(answer), true);
             }
             ServiceContent::AddChildren(children) => {

@@ -166,6 +166,7 @@ impl Platform {
             node_id: node.into(),
             product_id: "p".into(),
             gateway_id: Some(gateway.to_string()),
+            secret: Some(SECRET.into()),
             ..DeviceRequest::default()
         };
         self.engine.register_device(&self.by, request).await.unwrap().record.row.device_id

@@ -66,13 +66,27 @@ pub(crate) fn info(gateway: &DeviceId, row: &DeviceRow, state: &DeviceState) -> 
     }
 }
 
+/// A child that is being registered.
+fn new_info(gateway: &DeviceId, device: &NewDevice) -> ChildInfo {
+    ChildInfo {
+        parent_device_id: gateway.to_string(),
+        node_id: device.node_id.clone(),
+        device_id: device.device_id.to_string(),
+        name: device.name.clone(),
+        product_id: device.product_id.clone(),
+        fw_version: None,
+        sw_version: None,
+        status: ChildState::Inactive,
+    }
+}
+
 impl Desk<'_> {
     // --- These are there, and these are not ---------------------------------------------------------------------
 
-    pub(super) fn update_statuses(&mut self, gateway: DeviceKey, statuses: &[ChildStatus]) -> Answer {
+    pub(super) fn update_statuses(&mut self, session: &SessionRef, statuses: &[ChildStatus]) -> Answer {
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for ChildStatus { device_id, online } in statuses {
-            let found = self.child_of(gateway, device_id);
+            let found = self.child_of(session.device, device_id);
             match (found, online) {
                 (Some((key, _)), Ok(online)) => {
                     self.note_there(key, *online);
@@ -82,7 +96,7 @@ impl Desk<'_> {
                     let error_msg = format!("`status` is {status:?}; ONLINE and OFFLINE are accepted");
                     failed.push(failed_device(device_id, INVALID, error_msg));
                 }
-                (None, _) => failed.push(no_child(device_id)),
+                (None, _) => failed.push(self.no_child(&session.device_id, device_id)),
             }
         }
         Answer::StatusesUpdated { done, failed }
@@ -163,6 +177,18 @@ impl Desk<'_> {
         {
             return Ok(info(gateway_id, &known.row, &known.state));
         }
+        let gone = self.by_id.get(&asked.device_id).and_then(|key| self.gone.get(key));
+        if gone.is_some_and(|folder| folder.view.row.gateway == Some(session.device)) {
+            let problem =
+                format!("{} is deleted by this message; register it in the next one", asked.device_id);
+            return Err((EXISTS, problem));
+        }
+        if let Some(same) = self.registered_now(gateway_id, asked.device_id.as_str())
+            && same.node_id == asked.node_id
+            && same.product_id == asked.product_id
+        {
+            return Ok(new_info(gateway_id, same));
+        }
         let is_new = |(_, device): &(String, NewDevice)| {
             device.device_id != asked.device_id
                 && (device.product_id != asked.product_id || device.node_id != asked.node_id)
@@ -181,7 +207,8 @@ impl Desk<'_> {
                 return Err((INVALID, format!("there is no product {}", asked.product_id)));
             }
         }
-        let more = u64::try_from(self.changes.registered.len()).unwrap_or(u64::MAX);
+        let more = self.changes.registered.iter().filter(|(by, _)| by == gateway_id.as_str()).count();
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
         if gateway.view.children.saturating_add(more) >= CHILDREN_PER_GATEWAY_MAX {
             let problem = format!("a gateway has at most {CHILDREN_PER_GATEWAY_MAX} children");
             return Err((INVALID, problem));
@@ -198,16 +225,7 @@ impl Desk<'_> {
             auth: Auth::Secret,
             fingerprint: None,
         };
-        let info = ChildInfo {
-            parent_device_id: gateway_id.to_string(),
-            node_id: device.node_id.clone(),
-            device_id: device.device_id.to_string(),
-            name: device.name.clone(),
-            product_id: device.product_id.clone(),
-            fw_version: None,
-            sw_version: None,
-            status: ChildState::Inactive,
-        };
+        let info = new_info(gateway_id, &device);
         self.changes.registered.push((gateway_id.to_string(), device));
         Ok(info)
     }
@@ -218,17 +236,16 @@ impl Desk<'_> {
         let (mut done, mut failed) = (Vec::new(), Vec::new());
         for id in ids.iter().collect::<BTreeSet<_>>() {
             let Some((key, child)) = self.child_of(session.device, id) else {
-                failed.push(no_child(id));
+                failed.push(self.no_child(&session.device_id, id));
                 continue;
             };
-            let gone = (session.device_id.to_string(), child.row.device_id.clone());
-            if !self.changes.deleted.contains(&gone) {
-                for index in 0..child.rows {
-                    self.apply(key, index, Event::Removed);
-                }
-                self.changes.deleted.push(gone);
-                self.answer.deleted.push(key);
+            for index in 0..child.rows {
+                self.apply(key, index, Event::Removed);
             }
+            self.changes.deleted.push((session.device_id.to_string(), child.row.device_id.clone()));
+            self.answer.deleted.push(key);
+            // For the rest of the batch it is not there any more.
+            self.gone.extend(self.folders.remove_entry(&key));
             done.push(id.clone());
         }
         Answer::ChildrenDeleted { done, failed }
@@ -244,6 +261,25 @@ impl Desk<'_> {
             Child { row: folder.view.row.clone(), state: folder.view.state.clone(), rows: folder.rows.len() };
         Some((key, child))
     }
+
+    /// What this gateway registers in this batch, which is in this message, under an id.
+    fn registered_now(&self, gateway: &DeviceId, device_id: &str) -> Option<&NewDevice> {
+        let mut new = self.changes.registered.iter().filter(|(by, _)| by == gateway.as_str());
+        new.find(|(_, device)| device.device_id.as_str() == device_id).map(|(_, device)| device)
+    }
+
+    fn no_child(&self, gateway: &DeviceId, device_id: &str) -> FailedChild {
+        if self.registered_now(gateway, device_id).is_some() {
+            let problem = format!("{device_id} is registered by this message; say this in the next one");
+            return failed_device(device_id, INVALID, problem);
+        }
+        // Of a device that is somebody else's it says no more than of one that is not there.
+        failed_device(
+            device_id,
+            NOT_THERE,
+            "The device does not exist, or is no child of this gateway.".to_owned(),
+        )
+    }
 }
 
 /// A child on the desk.
@@ -251,15 +287,6 @@ pub(super) struct Child {
     row: std::sync::Arc<DeviceRow>,
     state: DeviceState,
     rows: usize,
-}
-
-fn no_child(device_id: &str) -> FailedChild {
-    // Of a device that is somebody else's it says no more than of one that is not there.
-    failed_device(
-        device_id,
-        NOT_THERE,
-        "The device does not exist, or is no child of this gateway.".to_owned(),
-    )
 }
 
 fn failed_device(device_id: &str, error_code: &'static str, error_msg: String) -> FailedChild {
