@@ -124,8 +124,8 @@ pub const TOPOLOGY_CHUNK: u32 = 200;
 
 /// Gateways that are told about their children at the same time.
 ///
-/// A gateway that has lost everything and has 50 000 children is told in a thousand messages of 30 KB, which stay with its
-/// session until they are acknowledged. Sixteen such bound that to half a gigabyte.
+/// A gateway that has lost everything and has 50 000 children is told in a thousand messages of 30 KB, each read from
+/// the store and made into JSON. Sixteen at a time leave the readers to others, and what is on the way is two megabytes.
 pub const TOLD_AT_ONCE_MAX: usize = 16;
 /// Separate parts of one package that are remembered as served.
 ///

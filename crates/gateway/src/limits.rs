@@ -94,7 +94,8 @@ pub struct GatewayLimits {
     pub downlinks_in_flight_max: NonZeroU16,
     /// Most downlinks that are held; a device that lets more wait is disconnected and asked anew when it returns.
     ///
-    /// As many as may be in flight: a session then never keeps more than some 4 MiB of notices.
+    /// As many as may be in flight: a session then never keeps more than some 4 MiB of notices. Answers are not held:
+    /// how many there are is up to the device.
     pub downlinks_held_max: usize,
     /// QoS of what is delivered without a subscription.
     pub downlink_qos: DownlinkQos,

@@ -3,7 +3,7 @@
 //! Always true:
 //! - PUBACKs go out in the order in which the publications came in, each when the engine says so and not before.
 //! - What is not stored yet is limited: a session at its limit is not read until something is.
-//! - A downlink is published once, in this session or not at all.
+//! - A downlink is published once, in this session or not at all; nothing but lines of the outbox waits for room.
 //! - One turn of the loop writes at most once, whatever gathered for writing.
 //! - An idle session holds no buffers.
 //!
@@ -68,8 +68,8 @@ struct InFlight {
 
 /// A downlink that waits.
 struct Line {
-    /// Where it stands in the outbox; an answer stands nowhere.
-    line: Option<OutboxSeq>,
+    /// Where it stands in the outbox.
+    seq: OutboxSeq,
     topic: Arc<str>,
     payload: Bytes,
 }
@@ -292,11 +292,9 @@ impl<S: Stream> Conversation<S> {
             match delivery {
                 Delivery::Acknowledge(packet_id) => self.acknowledge(packet_id)?,
                 Delivery::Say { line, .. } if is_leaving => self.session.said(line),
-                Delivery::Say { line, topic, payload } => {
-                    self.say(Line { line: Some(line), topic, payload })?;
-                }
+                Delivery::Say { line: seq, topic, payload } => self.say(Line { seq, topic, payload })?,
                 Delivery::Answer { .. } if is_leaving => {}
-                Delivery::Answer { topic, payload } => self.say(Line { line: None, topic, payload })?,
+                Delivery::Answer { topic, payload } => self.answer(&topic, &payload),
                 Delivery::TakenOver => return Err(Closing::TakenOver),
                 Delivery::Close { reason } => return Err(Closing::Engine(reason)),
             }
@@ -322,6 +320,24 @@ impl<S: Stream> Conversation<S> {
         }
         self.shared.meters.acknowledged.increment(1);
         self.wire.acknowledge(packet_id, next.is_foreign).map_err(Closing::Protocol)
+    }
+
+    /// Answers a question, once: the device asks again if it has to, so that nothing is kept until it acknowledges. What
+    /// it does not read stays unwritten, and whoever has more to tell sees that.
+    fn answer(&mut self, topic: &str, payload: &[u8]) {
+        match self.wire.say(topic, payload, Qos::AtMostOnce) {
+            Ok(()) => self.shared.meters.said.increment(1),
+            Err(Unsaid::TooLarge | Unsaid::NoRoom) => self.is_too_large(payload),
+        }
+    }
+
+    fn is_too_large(&self, payload: &[u8]) {
+        self.shared.meters.downlinks_too_large.increment(1);
+        tracing::warn!(
+            device_id = %self.session.device_id(),
+            payload_bytes = payload.len(),
+            "the device does not take a message of this size; it is not sent"
+        );
     }
 
     fn say(&mut self, line: Line) -> Result<(), Closing> {
@@ -354,20 +370,13 @@ impl<S: Stream> Conversation<S> {
         let said = self.wire.say(&line.topic, &line.payload, self.downlink_qos);
         match said {
             Ok(()) => {
-                self.unwritten.extend(line.line);
+                self.unwritten.push(line.seq);
                 self.shared.meters.said.increment(1);
             }
             Err(Unsaid::TooLarge) => {
-                self.shared.meters.downlinks_too_large.increment(1);
                 // There will be no other chance, so the engine need not keep it.
-                if let Some(line) = line.line {
-                    self.session.said(line);
-                }
-                tracing::warn!(
-                    device_id = %self.session.device_id(),
-                    payload_bytes = line.payload.len(),
-                    "the device does not take a message of this size; it is not sent"
-                );
+                self.session.said(line.seq);
+                self.is_too_large(&line.payload);
             }
             Err(Unsaid::NoRoom) => {}
         }
@@ -402,7 +411,7 @@ impl<S: Stream> Conversation<S> {
         shared.meters.closed(closing);
         tracing::debug!(device_id = %session.device_id(), reason = closing.label(), "session closed");
         // What was not said is not said in another session either.
-        for line in unwritten.into_iter().chain(held.into_iter().filter_map(|line| line.line)) {
+        for line in unwritten.into_iter().chain(held.into_iter().map(|line| line.seq)) {
             session.said(line);
         }
         // The engine need not wait until the connection is gone.

@@ -5,6 +5,13 @@
 /// As many as one report may hold, so that a device that reports all of its services at once is kept whole.
 pub const PROPERTY_SERVICES_KEPT: u32 = 500;
 
+/// Bytes of one device's services and their last properties that are kept, names included.
+///
+/// As many as one report may hold, again so that a device that reports everything at once is kept whole; a shadow is
+/// answered with all of it, and a gateway may have 50 000 children. A service for which there is no room is not kept
+/// at all: what it said earlier would be taken for the last.
+pub const PROPERTY_BYTES_KEPT: usize = 64 * 1024;
+
 /// Lines of one device's log that are kept; the oldest make room.
 ///
 /// With lines of four kilobytes, which is the most that is read of one, they stay below half a megabyte a device.

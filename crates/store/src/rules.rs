@@ -17,6 +17,7 @@ use otaru_core::deployment::{Label, OutcomeKind};
 use otaru_core::{ServiceTime, WallTime};
 
 use crate::error::{Fault, StoreError};
+use crate::limits::{PROPERTY_BYTES_KEPT, PROPERTY_SERVICES_KEPT};
 use crate::rows::*;
 use crate::transact::{Changes, Loaded, NewReport, Note};
 
@@ -329,4 +330,15 @@ pub(crate) fn fold_notes(notes: Vec<Note>) -> Vec<Note> {
         .collect();
     folded.reverse();
     folded
+}
+
+/// Whether a device's row of properties can be kept beside `others`, each a service of it with its bytes.
+pub(crate) fn has_room_for_property(others: impl Iterator<Item = usize>, row: &PropertyRow) -> bool {
+    let (count, bytes) = others.fold((0_u32, 0_usize), |(count, all), bytes| (count + 1, all + bytes));
+    count < PROPERTY_SERVICES_KEPT && bytes + property_bytes(row) <= PROPERTY_BYTES_KEPT
+}
+
+/// What a row of properties counts for.
+pub(crate) fn property_bytes(row: &PropertyRow) -> usize {
+    row.service_id.len() + row.properties.len()
 }

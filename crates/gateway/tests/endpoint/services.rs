@@ -1,5 +1,7 @@
 //! What a device is answered when it asks for something else than an upgrade.
 
+use std::num::NonZeroU16;
+
 use crate::link::{ALL_VERSIONS, V3_1_1, events_up};
 use crate::platform::Platform;
 
@@ -25,7 +27,7 @@ async fn the_time_is_told_after_the_question_is_acknowledged_with_the_devices_ow
             let paras = &said["services"][0]["paras"];
             assert_eq!(paras["device_send_time"], echoed);
             assert!(paras["server_recv_time"].as_i64() <= paras["server_send_time"].as_i64());
-            device.acknowledge(told.packet_id.unwrap()).await;
+            assert_eq!(told.packet_id, None, "with QoS 0: there is nothing to wait for");
         }
     }
 }
@@ -141,6 +143,25 @@ async fn a_gateways_batch_is_kept_for_its_own_children_and_for_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_device_may_ask_on_and_on_and_nothing_is_kept_until_it_acknowledges() {
+    let platform = Platform::with(|limits| {
+        limits.downlinks_in_flight_max = NonZeroU16::MIN;
+        limits.downlinks_held_max = 0;
+    })
+    .await;
+    let mut device = platform.device("d1", V3_1_1).await;
+    platform.upgrade("d1").await;
+    let unacknowledged = device.told().await;
+    assert!(unacknowledged.packet_id.is_some(), "what is in the outbox is said with QoS 1");
+    let question = asks("$time_sync", "time_sync_request", r#"{"device_send_time":1}"#);
+    for _ in 0..20 {
+        device.send(&device.publish(&events_up("d1"), 0, 0, &question)).await;
+        assert_eq!(device.told().await.packet_id, None);
+    }
+    device.is_alive().await;
+}
+
+#[tokio::test]
 async fn a_shadow_shows_the_last_properties_of_the_device_or_of_its_child() {
     let platform = Platform::start().await;
     let mut device = platform.device("gw", V3_1_1).await;
@@ -150,7 +171,6 @@ async fn a_shadow_shows_the_last_properties_of_the_device_or_of_its_child() {
         device.send(&device.publish("$oc/devices/gw/sys/shadow/get/request_id=r-1", 1, 7, request)).await;
         device.puback().await;
         let told = device.told().await;
-        device.acknowledge(told.packet_id.unwrap()).await;
         assert_eq!(told.topic, "$oc/devices/gw/sys/shadow/get/response/request_id=r-1");
         serde_json::from_str::<serde_json::Value>(&told.payload).unwrap()
     };

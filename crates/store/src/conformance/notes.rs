@@ -1,7 +1,7 @@
 //! What devices say beside upgrades.
 
 use super::world::{Must, NOW, World, id};
-use crate::limits::{LOG_LINES_KEPT, PROPERTY_SERVICES_KEPT};
+use crate::limits::{LOG_LINES_KEPT, PROPERTY_BYTES_KEPT, PROPERTY_SERVICES_KEPT};
 use crate::{Changes, DeviceKey, LogRow, Note, PropertyRow};
 
 async fn write(world: &World, notes: Vec<Note>) {
@@ -44,6 +44,26 @@ pub(super) async fn what_is_kept_of_a_device_is_bounded(world: &World) {
     let kept = world.store.properties(device, None, u32::MAX).await.must();
     assert_eq!(kept.len(), PROPERTY_SERVICES_KEPT as usize);
     assert_eq!(kept[0].properties, r#"{"x":1}"#, "a known service is still taken");
+
+    let roomy = world.device("two").await;
+    let json = |bytes: usize| format!(r#"{{"x":"{}"}}"#, "ä".repeat((bytes - 8) / 2));
+    let half = PROPERTY_BYTES_KEPT / 2;
+    write(world, vec![property(roomy, "a", &json(half)), property(roomy, "b", &json(half - 2))]).await;
+    write(world, vec![property(roomy, "c", "{}"), property(roomy, "b", &json(half - 4))]).await;
+    let services = async |device| {
+        let kept = world.store.properties(device, None, u32::MAX).await.must();
+        kept.into_iter().map(|row| (row.service_id, row.properties.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        services(roomy).await,
+        [("a".to_owned(), half), ("b".to_owned(), half - 4)],
+        "no room for more; bytes, not characters"
+    );
+    write(world, vec![property(roomy, "b", &json(half))]).await;
+    assert_eq!(services(roomy).await, [("a".to_owned(), half)], "what it said earlier is not its last");
+    write(world, vec![property(roomy, "c", "{}")]).await;
+    assert_eq!(services(roomy).await, [("a".to_owned(), half), ("c".to_owned(), 2)]);
+
     let lines = (0..LOG_LINES_KEPT + 2).map(|n| line(device, &format!("{n}")));
     write(world, lines.collect()).await;
     let kept = world.store.log(device, None, u32::MAX).await.must();

@@ -2,7 +2,7 @@
 
 use super::tables::Tables;
 use crate::error::StoreError;
-use crate::limits::{LOG_LINES_KEPT, PROPERTY_SERVICES_KEPT};
+use crate::limits::LOG_LINES_KEPT;
 use crate::rows::*;
 use crate::rules;
 use crate::transact::Note;
@@ -20,7 +20,8 @@ impl Tables {
                 }
                 Note::Property { row, .. } => {
                     let kept = self.properties.entry(device).or_default();
-                    if kept.len() < PROPERTY_SERVICES_KEPT as usize || kept.contains_key(&row.service_id) {
+                    kept.remove(&row.service_id);
+                    if rules::has_room_for_property(kept.values().map(rules::property_bytes), &row) {
                         kept.insert(row.service_id.clone(), row);
                     }
                 }

@@ -1,11 +1,12 @@
 //! What devices say beside upgrades.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{Columns, Statements};
 use super::{Reading, Tx};
 use crate::error::StoreError;
-use crate::limits::{LOG_LINES_KEPT, PROPERTY_SERVICES_KEPT};
+use crate::limits::LOG_LINES_KEPT;
 use crate::rows::*;
 use crate::rules;
 use crate::transact::Note;
@@ -13,6 +14,7 @@ use crate::transact::Note;
 impl Tx<'_> {
     pub(super) fn write_notes(&mut self, notes: Vec<Note>) -> Result<(), StoreError> {
         let mut logged = BTreeSet::new();
+        let mut properties = BTreeMap::new();
         for note in rules::fold_notes(notes) {
             let device = note.device();
             let there = "SELECT 1 FROM device WHERE key = ?1 AND deleted_at IS NULL";
@@ -27,7 +29,13 @@ impl Tx<'_> {
                         (device, sdk_version),
                     )?;
                 }
-                Note::Property { row, .. } => self.write_property(device, &row)?,
+                Note::Property { row, .. } => {
+                    let kept = match properties.entry(device) {
+                        Entry::Occupied(kept) => kept.into_mut(),
+                        Entry::Vacant(unknown) => unknown.insert(self.kept_properties(device)?),
+                    };
+                    self.write_property(device, &row, kept)?;
+                }
                 Note::Log { row, .. } => {
                     self.conn.run(
                         "INSERT INTO device_log (device, timestamp, kind, content, received_at)
@@ -48,28 +56,41 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn write_property(&self, device: DeviceKey, row: &PropertyRow) -> Result<(), StoreError> {
-        let changed = self.conn.run(
-            "UPDATE device_property SET properties = ?3, event_time = ?4, received_at = ?5
-             WHERE device = ?1 AND service_id = ?2",
-            (device, &row.service_id, &row.properties, &row.event_time, row.received_at.0),
-        )?;
-        if changed == 0 {
+    /// Writes the properties of one service. `kept` has the services of the device and their bytes.
+    fn write_property(
+        &self,
+        device: DeviceKey,
+        row: &PropertyRow,
+        kept: &mut BTreeMap<String, usize>,
+    ) -> Result<(), StoreError> {
+        let had = kept.remove(&row.service_id).is_some();
+        if rules::has_room_for_property(kept.values().copied(), row) {
             self.conn.run(
                 "INSERT INTO device_property (device, service_id, properties, event_time, received_at)
-                 SELECT ?1, ?2, ?3, ?4, ?5
-                 WHERE (SELECT count(*) FROM device_property WHERE device = ?1) < ?6",
-                (
-                    device,
-                    &row.service_id,
-                    &row.properties,
-                    &row.event_time,
-                    row.received_at.0,
-                    PROPERTY_SERVICES_KEPT,
-                ),
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (device, service_id) DO UPDATE SET properties = excluded.properties,
+                 event_time = excluded.event_time, received_at = excluded.received_at",
+                (device, &row.service_id, &row.properties, &row.event_time, row.received_at.0),
+            )?;
+            kept.insert(row.service_id.clone(), rules::property_bytes(row));
+        } else if had {
+            self.conn.run(
+                "DELETE FROM device_property WHERE device = ?1 AND service_id = ?2",
+                (device, &row.service_id),
             )?;
         }
         Ok(())
+    }
+
+    /// The services of a device whose properties are kept, each with its bytes.
+    fn kept_properties(&self, device: DeviceKey) -> Result<BTreeMap<String, usize>, StoreError> {
+        let kept = self.conn.all(
+            "SELECT service_id, octet_length(service_id) + octet_length(properties) FROM device_property
+             WHERE device = ?1",
+            [device],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+        )?;
+        Ok(kept.into_iter().map(|(id, bytes)| (id, usize::try_from(bytes).unwrap_or(usize::MAX))).collect())
     }
 
     pub(super) fn forget_notes(&self, device: DeviceKey) -> Result<(), StoreError> {
