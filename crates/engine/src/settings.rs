@@ -41,6 +41,11 @@ pub struct Settings {
     pub keep_properties: bool,
     /// Whether the last lines of devices' logs are kept.
     pub keep_log: bool,
+    /// Children that a gateway may register by itself; 0: operators register them.
+    ///
+    /// A device that calls itself a gateway may claim any free id, which a fleet without gateways need not
+    /// allow.
+    pub children_max: u64,
     /// How packages are fetched, whatever they say themselves; `None`: as they say.
     pub delivery: Option<otaru_store::Delivery>,
     /// Largest artifact, in bytes.
@@ -66,6 +71,7 @@ impl Default for Settings {
             device_ca: None,
             keep_properties: true,
             keep_log: true,
+            children_max: crate::limits::CHILDREN_PER_GATEWAY_MAX,
             delivery: None,
             artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
             disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,

@@ -175,6 +175,40 @@ async fn a_gateway_deletes_its_own_children_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_gateway_registers_only_as_many_children_as_it_may_and_an_operator_more() {
+    let few = |children_max| Platform::in_memory_with(Settings { children_max, ..settings() });
+    let why = async |gateway: &mut Device, node: &str| {
+        let asked = json!({"devices": [{"node_id": node, "product_id": "p"}]});
+        let answer = gateway.asks("add_sub_device_request", asked, None).await;
+        answer["paras"]["failed_devices"][0]["error_msg"].as_str().unwrap_or_default().to_owned()
+    };
+    let platform = few(0).await;
+    platform.product().await;
+    let gateway = platform.register("gw").await;
+    let mut link = platform.connect(&gateway).await;
+    assert_eq!(why(&mut link, "a").await, "gateways register no children here; an operator does");
+    platform.register_child("a", &gateway).await;
+
+    let platform = few(2).await;
+    platform.product().await;
+    let gateway = platform.register("gw").await;
+    let mut link = platform.connect(&gateway).await;
+    assert_eq!(why(&mut link, "a").await, "");
+    for _ in 0..19 {
+        assert_eq!(why(&mut link, "b").await, "");
+        let too_many = "a gateway registers at most 2 children; an operator may register more";
+        assert_eq!(why(&mut link, "c").await, too_many);
+        link.asks("delete_sub_device_request", json!({"devices": ["p_b"]}), None).await;
+    }
+    assert_eq!(why(&mut link, "b").await, "", "the fortieth change");
+    link.asks("delete_sub_device_request", json!({"devices": ["p_b"]}), None).await;
+    let enough = "children of this gateway came and went 40 times; from now on an operator registers them";
+    assert_eq!(why(&mut link, "c").await, enough);
+    platform.register_child("c", &gateway).await;
+    assert_eq!(children_of(&platform, "p_gw").await, ["p_a", "p_c"]);
+}
+
+#[tokio::test]
 async fn what_comes_and_goes_in_one_message_is_answered_as_it_was_stored() {
     let (platform, mut gateway, _) = gateway_with(1).await;
     let manager = |event_type: &str, paras: Value| json!({"service_id": "$sub_device_manager", "event_type": event_type, "paras": paras});

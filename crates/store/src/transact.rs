@@ -64,6 +64,8 @@ pub struct DeviceView {
     pub last_finished: Option<DeploymentRow>,
     /// How many registered children it has.
     pub children: u64,
+    /// How often a child of it came or went: its topology version.
+    pub topology: u64,
 }
 
 /// Everything that follows from a batch. Written whole or not at all, in this order; among the deployments, those

@@ -57,6 +57,10 @@ pub(crate) struct Secrets {
     pub(crate) master_key: Option<String>,
 }
 
+/// Most children that a gateway may register by itself, twenty times what is published: a gateway is told of all of them, in
+/// the order in which they came, whenever it has lost them.
+const CHILDREN_MAX: u32 = 1_000_000;
+
 /// An admin token shorter than this is warned of: 16 characters of 64 are 96 bits, more than anybody guesses over
 /// HTTP. It is the owner's choice all the same.
 const ADMIN_TOKEN_CHARS_ADVISED: usize = 16;
@@ -165,6 +169,7 @@ impl Checker {
             device_ca: self.device_ca(),
             keep_properties: self.truth("keep.properties"),
             keep_log: self.truth("keep.log"),
+            children_max: u64::from(self.count("limits.children", 0, CHILDREN_MAX)),
             delivery: self.choice(
                 "delivery",
                 &[
@@ -715,6 +720,7 @@ mod tests {
     fn no_rate_means_no_limit() {
         assert!(checked(&["limits.uplink_rate=0"]).gateway.uplink_rate.is_none());
         assert_eq!(checked(&["limits.uplink_rate=9"]).engine.http_rate, (9, 200), "over HTTP as well");
+        assert_eq!(checked(&["limits.children=0"]).engine.children_max, 0);
         assert_eq!(checked(&["limits.sign_window=1,26"]).engine.sign_window, Some(SignWindow::default()));
         assert_eq!(mistakes(with(&["timers.result=0s"])).len(), 1);
     }

@@ -51,6 +51,7 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.keep_alive"),
     key("limits.silence_at_work"),
     key("limits.sign_window"),
+    key("limits.children"),
     key("limits.artifact"),
     key("limits.disk_reserve"),
     key("keep.properties"),

@@ -92,6 +92,7 @@ impl Tables {
                 unfinished: self.unfinished_of(key).cloned().collect(),
                 last_finished: device.state.last_finished.and_then(|key| self.deployments.get(&key)).cloned(),
                 children: self.children_of(key).count() as u64,
+                topology: device.topology.unsigned_abs(),
             };
             for row in view.unfinished.iter().chain(&view.last_finished) {
                 if let Some(campaign) = self.campaigns.get(&row.campaign) {

@@ -179,7 +179,8 @@ impl Tx<'_> {
             Some(deployment) => deployment_by_key(self.conn, deployment)?,
             None => None,
         };
-        Ok(Some(DeviceView { row: kept.row, state, unfinished, last_finished, children: kept.children }))
+        let super::columns::KeptDevice { row, children, topology } = kept;
+        Ok(Some(DeviceView { row, state, unfinished, last_finished, children, topology }))
     }
 
     fn write_deployments(&mut self, writes: &Writes) -> Result<(), StoreError> {

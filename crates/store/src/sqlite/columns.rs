@@ -206,6 +206,7 @@ pub(super) struct Cache {
 pub(super) struct KeptDevice {
     pub(super) row: Arc<DeviceRow>,
     pub(super) children: u64,
+    pub(super) topology: u64,
 }
 
 impl Cache {

@@ -66,11 +66,14 @@ fn device_record(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
 pub(super) fn kept_device(conn: &Connection, key: DeviceKey) -> Result<Option<KeptDevice>, StoreError> {
     conn.one(
         &format!(
-            "SELECT {ROW}, d.children FROM device d CROSS JOIN product p ON p.key = d.product
+            "SELECT {ROW}, d.children, d.topology FROM device d CROSS JOIN product p ON p.key = d.product
              WHERE d.key = ?1 AND d.deleted_at IS NULL"
         ),
         [key],
-        |row| Ok(KeptDevice { row: Arc::new(device_row(row)?), children: row.unsigned(14)? }),
+        |row| {
+            let (children, topology) = (row.unsigned(14)?, row.unsigned(15)?);
+            Ok(KeptDevice { row: Arc::new(device_row(row)?), children, topology })
+        },
     )
 }
 

@@ -16,7 +16,7 @@ use otaru_proto::{
 use otaru_store::{Auth, DeviceKey, DeviceRow, DeviceState, NewDevice, Registering, Registrable};
 
 use crate::batch::Desk;
-use crate::limits::{CHILDREN_PER_GATEWAY_MAX, NODE_ID_CHARS_MAX};
+use crate::limits::{CHILDREN_TURNOVER_MAX, NODE_ID_CHARS_MAX};
 use crate::sessions::SessionRef;
 
 /// The published codes that fit.
@@ -209,8 +209,19 @@ impl Desk<'_> {
         }
         let more = self.changes.registered.iter().filter(|(by, _)| by == gateway_id.as_str()).count();
         let more = u64::try_from(more).unwrap_or(u64::MAX);
-        if gateway.view.children.saturating_add(more) >= CHILDREN_PER_GATEWAY_MAX {
-            let problem = format!("a gateway has at most {CHILDREN_PER_GATEWAY_MAX} children");
+        let most = self.around.settings.children_max;
+        if gateway.view.children.saturating_add(more) >= most {
+            let problem = match most {
+                0 => "gateways register no children here; an operator does".to_owned(),
+                _ => format!("a gateway registers at most {most} children; an operator may register more"),
+            };
+            return Err((INVALID, problem));
+        }
+        let turnover = most.saturating_mul(CHILDREN_TURNOVER_MAX);
+        if gateway.view.topology.saturating_add(more) >= turnover {
+            let problem = format!(
+                "children of this gateway came and went {turnover} times; from now on an operator registers them"
+            );
             return Err((INVALID, problem));
         }
         let device = NewDevice {
