@@ -10,6 +10,11 @@ use std::time::Duration;
 /// separated, are just under 4 MiB. More devices are chosen by product or tags.
 pub const JSON_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Largest request for a device's token, in bytes; read before we know who is asking.
+///
+/// A device id of 128 characters, a password of 64 and a timestamp are below 400 bytes; ten times that is generous.
+pub const DEVICE_AUTH_BYTES_MAX: usize = 4 * 1024;
+
 /// Children of a gateway in one report of properties over HTTP, as published.
 pub const CHILDREN_REPORTED_MAX: usize = 50;
 

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
+use otaru_places::Work;
 
 /// Travels in the extensions of an answer whose body is to be metered: who counts, and where in the file it begins.
 #[derive(Clone)]
@@ -35,12 +36,17 @@ impl Meter {
 pub(crate) struct Metered {
     body: Body,
     meter: Option<Meter>,
+    /// Keeps its connection's place while it is on its way.
+    _work: Option<Work>,
 }
 
 impl Metered {
-    pub(crate) fn new(mut response: axum::response::Response) -> axum::http::Response<Metered> {
+    pub(crate) fn new(
+        mut response: axum::response::Response,
+        work: Option<Work>,
+    ) -> axum::http::Response<Metered> {
         let meter = response.extensions_mut().remove::<Meter>();
-        response.map(|body| Metered { body, meter })
+        response.map(|body| Metered { body, meter, _work: work })
     }
 }
 
@@ -117,7 +123,7 @@ mod tests {
         let chunks = ["abcd", "efg", "hij"].map(|chunk| Ok::<_, std::io::Error>(Bytes::from(chunk)));
         let mut response = Response::new(Body::from_stream(futures_util::stream::iter(chunks)));
         response.extensions_mut().insert(Meter::new(100, count));
-        let mut body = Metered::new(response).into_body();
+        let mut body = Metered::new(response, None).into_body();
         let mut pieces = Vec::new();
         for _ in 0..3 {
             pieces.push(body.frame().await.unwrap().unwrap().into_data().unwrap_or_else(|_| panic!("data")));

@@ -19,9 +19,10 @@ use futures_util::TryFutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use otaru_engine::Engine;
+use otaru_places::{Place, Places};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -31,6 +32,7 @@ use crate::guarded::Guarded;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
 use crate::metered::Metered;
 use crate::router::{Metrics, router};
+use crate::routes::device_http::DEVICE_AUTH_PATH;
 
 /// Where to listen, and how patiently.
 pub struct ApiConfig {
@@ -135,7 +137,7 @@ impl Api {
         let (closing, closed) = watch::channel(());
         let house = Arc::new(House {
             router: self.router,
-            places: Arc::new(Semaphore::new(self.limits.connections_max)),
+            places: Places::new(self.limits.connections_max),
             limits: self.limits,
             closed,
         });
@@ -155,7 +157,7 @@ impl Api {
 /// What all connections share.
 struct House {
     router: Router,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     limits: Limits,
     /// Changes, by the loss of its sender, when the house closes.
     closed: watch::Receiver<()>,
@@ -195,12 +197,14 @@ async fn keep(door: Door, house: Arc<House>) {
         let place = tokio::select! {
             biased;
             () = house.closing() => break,
-            place = Arc::clone(&house.places).acquire_owned() => place.expect("the semaphore is never closed"),
+            place = house.places.take() => place,
         };
         let (house, tls) = (Arc::clone(&house), door.tls.clone());
         guests.spawn(async move {
-            attend(stream, peer, tls, &house).await;
-            drop(place);
+            if place.attend(attend(stream, peer, tls, &place, &house)).await.is_err() {
+                metrics::counter!("otaru_http_connections_crowded_out_total").increment(1);
+                tracing::debug!(%peer, "connection closed: it was idle, and its place was wanted");
+            }
         });
     }
     drop(door);
@@ -222,13 +226,13 @@ async fn keep(door: Door, house: Arc<House>) {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// One connection from its first byte to its last.
-async fn attend(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, house: &House) {
+async fn attend(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, place: &Place, house: &House) {
     let _counted = Counted::new();
     // A head must not wait for the acknowledgement of what was sent before it. Failing that, it is only slower.
     let _ = stream.set_nodelay(true);
     let stream = Guarded::new(stream, house.limits.write_patience);
     match tls {
-        None => converse(stream, peer, house).await,
+        None => converse(stream, peer, place, house).await,
         Some(tls) => {
             let handshake = tokio::time::timeout(house.limits.handshake_patience, tls.accept(stream));
             let shaken = tokio::select! {
@@ -236,7 +240,7 @@ async fn attend(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, h
                 () = house.closing() => None,
             };
             match shaken {
-                Some(Ok(Ok(stream))) => converse(stream, peer, house).await,
+                Some(Ok(Ok(stream))) => converse(stream, peer, place, house).await,
                 Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Some(Err(_)) => tracing::debug!(%peer, "TLS handshake took too long"),
                 None => {}
@@ -262,10 +266,18 @@ impl Drop for Counted {
 }
 
 /// Requests and answers, until the peer closes or the house does.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, house: &House) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    place: &Place,
+    house: &House,
+) {
     let answer = hyper::service::service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        house.router.clone().oneshot(request.map(Body::new)).map_ok(Metered::new)
+        // From the head of the request to the last byte of the answer. Only devices that ask for a token have a body read
+        // before we know who they are: it is theirs to send it soon.
+        let work = (request.uri().path() != DEVICE_AUTH_PATH).then(|| place.work());
+        house.router.clone().oneshot(request.map(Body::new)).map_ok(|answer| Metered::new(answer, work))
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use otaru_engine::Engine;
+use otaru_places::Places;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::Admission;
@@ -63,8 +63,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) admission: Arc<Admission>,
     pub(crate) failures: Failures,
-    /// One permit for each connection whose CONNECT is not answered yet.
-    pub(crate) handshakes: Arc<Semaphore>,
+    /// One for each connection whose CONNECT is not answered yet.
+    pub(crate) handshakes: Arc<Places>,
     pub(crate) stop: Stop,
 }
 
@@ -94,7 +94,7 @@ impl Gateway {
             meters: Meters::new(),
             admission: Admission::new(limits.connections_max, limits.connections_per_address_max),
             failures: Failures::default(),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes_max.min(Semaphore::MAX_PERMITS))),
+            handshakes: Places::new(limits.handshakes_max),
             stop: Stop::new(),
             limits,
         };

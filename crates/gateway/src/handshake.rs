@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use otaru_engine::{Channel, ConnectRequest, Refusal, Session};
+use otaru_places::Place;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -30,6 +31,8 @@ pub(crate) struct Caller {
     /// Goes with whatever the connection becomes.
     pub(crate) seat: Seat,
     pub(crate) arrived: Arrived,
+    /// Its place among those whose CONNECT is not answered yet.
+    pub(crate) place: Arc<Place>,
 }
 
 /// How the caller came.
@@ -65,6 +68,8 @@ pub(crate) enum NotOpened {
     OtherAuthentication,
     #[error("{0}")]
     Refused(Refusal),
+    #[error("it kept us waiting while others wanted to connect")]
+    Crowded,
     #[error("this endpoint shuts down")]
     Shutdown,
 }
@@ -82,6 +87,7 @@ impl NotOpened {
             NotOpened::Protocol(_) => "malformed_connect",
             NotOpened::OtherAuthentication => "other_authentication",
             NotOpened::Refused(refusal) => refusal.code(),
+            NotOpened::Crowded => "crowded_out",
             NotOpened::Shutdown => "shutdown",
         }
     }
@@ -132,7 +138,9 @@ pub(crate) async fn open<S: Stream>(
         }
         Err(error) => return Err(NotOpened::Protocol(error)),
     };
+    let deciding = caller.place.work();
     let admitted = admit(&hello, version, &caller, deadline, &shared).await;
+    drop(deciding);
     let (session, keep_alive) = match admitted {
         Ok(admitted) => admitted,
         Err(not_admitted) => {
@@ -263,6 +271,7 @@ fn no_for(not_opened: &NotOpened) -> Option<No> {
         | NotOpened::Lost
         | NotOpened::Opening(_)
         | NotOpened::Protocol(_)
+        | NotOpened::Crowded
         | NotOpened::Shutdown => return None,
     };
     Some(No { return_code, reason_code, reason })

@@ -76,7 +76,8 @@ pub struct GatewayLimits {
     /// has 65 535 ports towards one of ours, so the default refuses nobody; a smaller one is for installations
     /// that know their networks.
     pub connections_per_address_max: usize,
-    /// Most connections that have not had their CONNECT answered; further ones wait in the listener's queue.
+    /// Most connections that have not had their CONNECT answered; further ones wait in the listener's queue, and those
+    /// that kept us waiting for a second make room.
     ///
     /// One core does about 4 800 TLS handshakes a second. When a fleet comes back at once, those begun are to be
     /// finished within their time rather than all to be begun.

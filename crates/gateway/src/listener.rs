@@ -2,7 +2,8 @@
 //!
 //! Always true:
 //! - Every connection is a task of its own and is joined: a panic in one ends that one.
-//! - A connection over a limit is closed before a byte of it is read, or waits in the kernel's queue.
+//! - A connection over a limit is closed before a byte of it is read, or waits, one here and the others in the kernel's
+//!   queue.
 //! - Running out of files stops accepting for a moment, and nothing else.
 
 use std::io;
@@ -10,9 +11,9 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use otaru_places::Place;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -43,18 +44,23 @@ pub(crate) async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, shar
     let mut connections = JoinSet::new();
     let mut stop = pin!(shared.stop.wait());
     loop {
-        let next = async {
-            // A permit first: whoever would only wait for one is left in the kernel's queue.
-            let permit = shared.handshakes.clone().acquire_owned().await;
-            (permit.expect("the semaphore of handshakes is never closed"), listener.accept().await)
-        };
         tokio::select! {
             () = &mut stop => break,
             Some(ended) = connections.join_next() => note_end(shared, &ended),
-            (permit, accepted) = next => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => match shared.admission.admit(peer.ip()) {
                     Ok(seat) => {
-                        begin(&mut connections, stream, Caller { peer, seat, arrived: Arrived::Plain }, permit, tls.as_ref(), shared);
+                        let mut place = pin!(shared.handshakes.take());
+                        let place = loop {
+                            tokio::select! {
+                                () = &mut stop => break None,
+                                place = &mut place => break Some(Arc::new(place)),
+                                Some(ended) = connections.join_next() => note_end(shared, &ended),
+                            }
+                        };
+                        let Some(place) = place else { break };
+                        let caller = Caller { peer, seat, arrived: Arrived::Plain, place };
+                        begin(&mut connections, stream, caller, tls.as_ref(), shared);
                     }
                     Err(full) => {
                         shared.meters.refused(full.label());
@@ -87,7 +93,6 @@ fn begin(
     connections: &mut JoinSet<()>,
     stream: TcpStream,
     caller: Caller,
-    permit: OwnedSemaphorePermit,
     tls: Option<&TlsAcceptor>,
     shared: &Arc<Shared>,
 ) {
@@ -98,11 +103,12 @@ fn begin(
         tracing::debug!(peer = %caller.peer, %error, "connection lost before CONNECT");
         return;
     }
+    let place = caller.place.clone();
     // Boxed here, so that a session does not keep the room its handshake took.
     match tls.cloned() {
         None => {
             let opened = Box::pin(handshake::open(stream, caller, deadline, shared.clone()));
-            connections.spawn(converse(opened, permit, shared.clone()));
+            connections.spawn(converse(opened, place, shared.clone()));
         }
         Some(acceptor) => {
             let for_handshake = shared.clone();
@@ -113,7 +119,7 @@ fn begin(
                 let caller = Caller { arrived: Arrived::OverTls(certificates), ..caller };
                 handshake::open(stream, caller, deadline, for_handshake).await
             });
-            connections.spawn(converse(opened, permit, shared.clone()));
+            connections.spawn(converse(opened, place, shared.clone()));
         }
     }
 }
@@ -121,15 +127,15 @@ fn begin(
 /// One connection, from its handshake to its end.
 async fn converse<S: Stream>(
     opened: Pin<Box<impl Future<Output = Result<Box<Conversation<S>>, NotOpened>>>>,
-    permit: OwnedSemaphorePermit,
+    place: Arc<Place>,
     shared: Arc<Shared>,
 ) {
     let _counted = Counted::new(&shared.meters.connections);
     let opened = tokio::select! {
-        opened = opened => opened,
+        opened = place.attend(opened) => opened.unwrap_or(Err(NotOpened::Crowded)),
         () = shared.stop.wait() => Err(NotOpened::Shutdown),
     };
-    drop(permit);
+    drop(place);
     match opened {
         Ok(conversation) => session::run(conversation).await,
         Err(not_opened) => {

@@ -15,8 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("otaru-fleet", &["otaru-proto"]),
     ("otaru-store", &["otaru-core", "otaru-proto"]),
     ("otaru-engine", &["otaru-store", "otaru-core", "otaru-proto"]),
-    ("otaru-gateway", &["otaru-engine", "otaru-core", "otaru-proto"]),
-    ("otaru-api", &["otaru-engine", "otaru-core", "otaru-proto"]),
+    ("otaru-places", &[]),
+    ("otaru-gateway", &["otaru-engine", "otaru-core", "otaru-proto", "otaru-places"]),
+    ("otaru-api", &["otaru-engine", "otaru-core", "otaru-proto", "otaru-places"]),
     (
         "otaru-server",
         &[

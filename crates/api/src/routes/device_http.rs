@@ -23,13 +23,16 @@ use serde::{Deserialize, Serialize};
 use super::Id;
 use crate::body::{parse, read_whole};
 use crate::caller::{Peer, bearer};
-use crate::limits::CHILDREN_REPORTED_MAX;
+use crate::limits::{CHILDREN_REPORTED_MAX, DEVICE_AUTH_BYTES_MAX};
 use crate::problem::Problem;
 use crate::router::Shared;
 
+/// Where devices get their token. The only body that is read of somebody whom we do not know yet.
+pub(crate) const DEVICE_AUTH_PATH: &str = "/v5/device-auth";
+
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
-        .route("/v5/device-auth", post(device_auth))
+        .route(DEVICE_AUTH_PATH, post(device_auth))
         .route("/v5/devices/{device_id}/sys/messages/up", post(messages_up))
         .route("/v5/devices/{device_id}/sys/properties/report", post(properties_report))
         .route(
@@ -57,7 +60,7 @@ struct Granted {
 async fn device_auth(State(engine): State<Engine>, request: Request) -> Result<Json<Granted>, Problem> {
     let peer = request.extensions().get::<Peer>().copied();
     let Peer(peer) = peer.unwrap_or(Peer(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))));
-    let body = read_whole(request.into_body(), UPLINK_BYTES_MAX).await.map_err(invalid)?;
+    let body = read_whole(request.into_body(), DEVICE_AUTH_BYTES_MAX).await.map_err(invalid)?;
     let Credentials { device_id, sign_type, timestamp, password } = parse(&body).map_err(invalid)?;
     let auth =
         DeviceAuth { device_id: &device_id, sign_type, timestamp: &timestamp, password: &password, peer };

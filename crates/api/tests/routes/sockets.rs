@@ -292,6 +292,49 @@ async fn a_connection_over_the_limit_waits_for_a_place() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_never_finishes_its_requests_does_not_keep_others_out() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits { connections_max: 3, ..Limits::default() }).await;
+    let unfinished = [
+        "",
+        "GET /healthz HTTP/1.1\r\nHost:",
+        "POST /v5/device-auth HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+    ];
+    let mut crowd = Vec::new();
+    for number in 0..12 {
+        let mut stream = open.plain().await;
+        stream.write_all(unfinished[number % 3].as_bytes()).await.unwrap();
+        crowd.push(stream);
+    }
+    let answer = ask(&mut open.plain().await, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(answer.head.starts_with("HTTP/1.1 200 OK"), "{}", answer.head);
+    assert_eq!(read_to_end(&mut crowd[0]).await, b"", "whoever kept the others waiting is closed");
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_keeps_its_place() {
+    let house = House::open().await;
+    let open = Open::start(&house, Limits { connections_max: 1, ..Limits::default() }).await;
+    let made =
+        house.admin().post("/api/v1/tokens", serde_json::json!({"name": "ci", "role": "operator"})).await;
+    let token = crate::house::text(&made.ok(201)["token"]);
+    let mut upload = open.plain().await;
+    let head = format!(
+        "POST /api/v1/artifacts HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 2\r\n\r\na"
+    );
+    upload.write_all(head.as_bytes()).await.unwrap();
+    let mut second = open.plain().await;
+    second.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let early = tokio::time::timeout(otaru_places::SILENCE * 5 / 2, second.readable()).await;
+    assert!(early.is_err(), "there is work for the first one");
+    upload.write_all(b"b").await.unwrap();
+    assert!(read_once(&mut upload).await.starts_with(b"HTTP/1.1 201 Created\r\n"));
+    // Now it is idle.
+    assert!(read_once(&mut second).await.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
 async fn metrics_come_from_whoever_collects_them() {
     let house = House::open().await;
     let open = Open::start(&house, Limits::default()).await;

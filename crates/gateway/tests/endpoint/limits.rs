@@ -56,13 +56,35 @@ async fn connections_over_the_limit_of_handshakes_wait_their_turn() {
         limits.handshake_time_max = Duration::from_secs(1);
     })
     .await;
-    // The first one says nothing; the second one is let in when the first has used up its time.
+    // The first one says nothing; the second one is let in when the first has used up its time, or its second.
     let mut mute = Link::dial(platform.address, V3_1_1).await;
     let mut second = platform.device(DEVICE, V3_1_1).await;
     mute.is_closed().await;
     // A session is no handshake any more.
     platform.device("p1_d2", V3_1_1).await.is_alive().await;
     second.is_alive().await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_never_finishes_its_connect_does_not_keep_others_out() {
+    let platform = Platform::with(|limits| {
+        limits.handshakes_max = 4;
+        limits.handshake_time_max = Duration::from_secs(600);
+    })
+    .await;
+    let mut crowd = Vec::new();
+    for number in 0..12 {
+        let mut link = Link::dial(platform.address, V3_1_1).await;
+        if number % 2 == 1 {
+            link.send(&Connect::of(V3_1_1, "p1_d1", SECRET).bytes()[..20]).await;
+        }
+        crowd.push(link);
+    }
+    // It waits behind those that came before, and not until their ten minutes are over.
+    platform.device(DEVICE, V3_1_1).await.is_alive().await;
+    crowd[0].is_closed().await;
+    // The last ones have time as long as nobody else wants their places.
+    crowd[11].send(&[0]).await;
 }
 
 #[tokio::test]
