@@ -137,7 +137,7 @@ impl Api {
         let (closing, closed) = watch::channel(());
         let house = Arc::new(House {
             router: self.router,
-            places: Places::new(self.limits.connections_max),
+            places: Places::new(self.limits.connections_max, self.limits.connections_max),
             limits: self.limits,
             closed,
         });
@@ -203,7 +203,7 @@ async fn keep(door: Door, house: Arc<House>) {
         guests.spawn(async move {
             if place.attend(attend(stream, peer, tls, &place, &house)).await.is_err() {
                 metrics::counter!("otaru_http_connections_crowded_out_total").increment(1);
-                tracing::debug!(%peer, "connection closed: it was idle, and its place was wanted");
+                tracing::debug!(%peer, "connection closed: it was idle, like too many others");
             }
         });
     }

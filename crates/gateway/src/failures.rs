@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admission::network;
-use crate::limits::{REFUSAL_PAUSE, REFUSALS_FREE, REFUSALS_REMEMBERED_MAX, REFUSALS_WINDOW};
+use crate::limits::{
+    REFUSAL_PAUSE, REFUSAL_PAUSE_MAX, REFUSALS_FREE, REFUSALS_REMEMBERED_MAX, REFUSALS_WINDOW,
+};
 
 /// Counts refusals by address, in windows.
 #[derive(Default)]
@@ -36,11 +38,12 @@ impl Failures {
         let network = network(address);
         if window.by_address.len() >= REFUSALS_REMEMBERED_MAX && !window.by_address.contains_key(&network) {
             // So many at once are no mistake of a few devices.
-            return Some(REFUSAL_PAUSE);
+            return Some(REFUSAL_PAUSE_MAX);
         }
         let so_far = window.by_address.entry(network).or_default();
         *so_far = so_far.saturating_add(1);
-        (*so_far > REFUSALS_FREE).then_some(REFUSAL_PAUSE)
+        let times = so_far.saturating_sub(1) / REFUSALS_FREE;
+        (times > 0).then(|| REFUSAL_PAUSE.saturating_mul(times).min(REFUSAL_PAUSE_MAX))
     }
 }
 
@@ -59,6 +62,14 @@ mod tests {
             assert_eq!(failures.note(address("10.0.0.1"), start), None);
         }
         assert_eq!(failures.note(address("10.0.0.1"), start), Some(REFUSAL_PAUSE));
+        for _ in 1..REFUSALS_FREE {
+            failures.note(address("10.0.0.1"), start);
+        }
+        assert_eq!(failures.note(address("10.0.0.1"), start), Some(REFUSAL_PAUSE * 2));
+        for _ in 0..REFUSALS_FREE * 100 {
+            failures.note(address("10.0.0.1"), start);
+        }
+        assert_eq!(failures.note(address("10.0.0.1"), start), Some(REFUSAL_PAUSE_MAX));
         assert_eq!(failures.note(address("10.0.0.2"), start), None, "somebody else");
         assert_eq!(failures.note(address("10.0.0.1"), start + REFUSALS_WINDOW), None);
     }
@@ -69,7 +80,7 @@ mod tests {
         for number in 0..u32::try_from(REFUSALS_REMEMBERED_MAX).unwrap() {
             assert_eq!(failures.note(IpAddr::V4(number.into()), start), None);
         }
-        assert_eq!(failures.note(address("200.0.0.1"), start), Some(REFUSAL_PAUSE));
+        assert_eq!(failures.note(address("200.0.0.1"), start), Some(REFUSAL_PAUSE_MAX));
         assert_eq!(failures.window.lock().unwrap().by_address.len(), REFUSALS_REMEMBERED_MAX);
     }
 }

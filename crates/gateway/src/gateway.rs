@@ -94,7 +94,7 @@ impl Gateway {
             meters: Meters::new(),
             admission: Admission::new(limits.connections_max, limits.connections_per_address_max),
             failures: Failures::default(),
-            handshakes: Places::new(limits.handshakes_max),
+            handshakes: Places::new(limits.handshakes_max, limits.handshakes_aside_max),
             stop: Stop::new(),
             limits,
         };

@@ -68,7 +68,7 @@ pub(crate) enum NotOpened {
     OtherAuthentication,
     #[error("{0}")]
     Refused(Refusal),
-    #[error("it kept us waiting while others wanted to connect")]
+    #[error("it kept us waiting, like too many others")]
     Crowded,
     #[error("this endpoint shuts down")]
     Shutdown,

@@ -76,12 +76,17 @@ pub struct GatewayLimits {
     /// has 65 535 ports towards one of ours, so the default refuses nobody; a smaller one is for installations
     /// that know their networks.
     pub connections_per_address_max: usize,
-    /// Most connections that have not had their CONNECT answered; further ones wait in the listener's queue, and those
-    /// that kept us waiting for a second make room.
+    /// Most connections that have not had their CONNECT answered; further ones wait in the listener's queue. Those that
+    /// kept us waiting for a second do not count.
     ///
     /// One core does about 4 800 TLS handshakes a second. When a fleet comes back at once, those begun are to be
     /// finished within their time rather than all to be begun.
     pub handshakes_max: usize,
+    /// Most connections that do not count there because they keep us waiting; past it, the one that came first is closed.
+    ///
+    /// A connection that has said nothing is some two KiB and a file. These are three times as many as may be busy, and
+    /// with those a quarter of the files that a service usually has.
+    pub handshakes_aside_max: usize,
     /// How long a device may leave what we write unread.
     ///
     /// Some SDKs read nothing while they download, but what we have to say meanwhile fits into the socket's
@@ -154,6 +159,7 @@ impl Default for GatewayLimits {
             connections_max: 1_000_000,
             connections_per_address_max: 65_535,
             handshakes_max: 4096,
+            handshakes_aside_max: 12 * 1024,
             write_time_max: Duration::from_secs(60),
             downlinks_in_flight_max: DOWNLINKS_IN_FLIGHT_MAX,
             downlinks_held_max: 1024,
@@ -254,9 +260,15 @@ pub(crate) const REFUSALS_FREE: u32 = 50;
 /// How long refusals are counted together. SDKs try again every 30 s at the latest.
 pub(crate) const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
 
-/// How long a further refusal waits. With it, one connection guesses twice a second, and an SDK that backs off for
-/// seconds does not notice.
+/// How long a further refusal waits: so long once the free ones are used up, twice as long when as many again are, and so
+/// on, up to the longest.
+///
+/// One connection then guesses twice a second at first, and a thousand at once guess 250 times a second together. An SDK
+/// that backs off for seconds does not notice; all of them wait longer than four seconds for their CONNACK.
 pub(crate) const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest.
+pub(crate) const REFUSAL_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// Addresses whose refusals are counted in one window: less than a megabyte.
 pub(crate) const REFUSALS_REMEMBERED_MAX: usize = 10_000;

@@ -1,139 +1,108 @@
 //! Places for so many connections at once, for endpoints that strangers may reach.
 //!
 //! A connection that says nothing costs its peer nothing. Some thousand of them would keep everybody else out until their
-//! time is over, which has to be long enough for the slowest honest link. So a place is kept as long as it likes while
-//! there are others; when all are taken and somebody waits at the door, the connection that has kept us waiting for longest
-//! gives up its place.
+//! time is over, which has to be long enough for the slowest honest link. So whoever keeps us waiting for a second steps
+//! aside: it stays connected, and somebody else has its place. There is room for so many aside; the one that came first
+//! makes room for the next.
 //!
 //! Always true:
-//! - Never are more places taken than there are.
-//! - Nobody gives up a place while another one is free, while we work for it, or in its first second.
-//! - One gives up its place at a time, for one who waits.
+//! - Nobody takes a place while all are taken by those that speak or are worked for. Who speaks again has a place at once,
+//!   so that as many more may be busy as there is room aside.
+//! - Nobody is sent away while there is room aside, while we work for it, or in its first second.
 //!
-//! Not here: how long a connection may take while there are free places; its owner has its own deadlines.
+//! Not here: how long a connection may take; its owner has its own deadlines.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-/// How long a peer must have been silent before it may be asked to leave.
+/// How long a peer must have been silent to step aside.
 ///
 /// A round trip on a bad mobile link. In the crowd of a fleet that returns at once, whose handshakes we are busy with, all
 /// have spoken within it as far as we let them.
 pub const SILENCE: Duration = Duration::from_secs(1);
 
-/// After so many times [`SILENCE`] without work for it a peer may be asked to leave although it speaks.
+/// After so many times [`SILENCE`] without work for it a peer steps aside although it speaks.
 ///
 /// Else a byte now and then would keep the place. Two round trips of TLS and one of CONNECT take three seconds on such a link.
 const TURNS: u32 = 4;
 
-/// How long whoever waits for a place waits before it looks again for somebody who has become silent.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// So many places.
+/// So many places, and room aside.
 #[derive(Debug)]
 pub struct Places {
     free: Arc<Semaphore>,
+    aside_max: usize,
     guests: Mutex<Guests>,
 }
 
 #[derive(Debug, Default)]
 struct Guests {
-    next: u64,
-    /// In the order in which they came.
-    here: BTreeMap<u64, Arc<Guest>>,
+    /// How many have come, which is the number of the next one.
+    came: u64,
+    /// Those whose peers keep us waiting, in the order in which they came.
+    aside: BTreeMap<u64, Arc<Notify>>,
 }
 
-#[derive(Debug, Default)]
-struct Guest {
-    /// Its peer keeps us waiting.
-    is_idle: AtomicBool,
-    /// Things under way for it.
-    work: AtomicUsize,
-    /// There was work since this was looked at.
-    has_worked: AtomicBool,
-    was_asked: AtomicBool,
-    leave: Notify,
-}
-
-/// One place, taken until this is dropped.
+/// One place, until this is dropped.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
     number: u64,
-    guest: Arc<Guest>,
-    _permit: OwnedSemaphorePermit,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    leave: Arc<Notify>,
+    work: Arc<WorkAtPlace>,
 }
 
-/// Keeps a place from being given up, until it is dropped.
-#[derive(Debug)]
-pub struct Work(Arc<Guest>);
+#[derive(Debug, Default)]
+struct WorkAtPlace {
+    under_way: AtomicUsize,
+    /// There was some since this was looked at.
+    was_some: AtomicBool,
+}
 
-/// All places were taken, and this one's peer had kept us waiting for longest.
+/// Keeps a place, until it is dropped. To be begun and ended by what [`Place::attend`] waits for.
+#[derive(Debug)]
+pub struct Work(Arc<WorkAtPlace>);
+
+/// There is no more room aside, and this one came first of those that kept us waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GivenUp;
+pub struct SentAway;
 
 impl Places {
-    /// `most` places; more than a semaphore can count are as many as it can.
+    /// `most` places and room for `aside_max` aside. More than a semaphore can count are as many as it can.
     #[must_use]
-    pub fn new(most: usize) -> Arc<Places> {
+    pub fn new(most: usize, aside_max: usize) -> Arc<Places> {
         let free = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Places { free, guests: Mutex::default() })
+        Arc::new(Places { free, aside_max, guests: Mutex::default() })
     }
 
-    /// Takes a place; waits for one if all are taken, and asks somebody to leave for it. Dropping the future takes none.
+    /// Takes a place; waits while all are taken, first come, first served. Dropping the future takes none.
+    ///
+    /// # Panics
+    ///
+    /// Never: the semaphore is not closed.
     pub async fn take(self: &Arc<Places>) -> Place {
-        loop {
-            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-                return self.seat(permit);
-            }
-            self.ask_one_to_leave();
-            if let Ok(Ok(permit)) = timeout(LOOK_AGAIN, Arc::clone(&self.free).acquire_owned()).await {
-                return self.seat(permit);
-            }
-        }
-    }
-
-    fn seat(self: &Arc<Places>, permit: OwnedSemaphorePermit) -> Place {
-        let guest = Arc::new(Guest::default());
+        let permit = Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed");
         let mut guests = self.lock();
-        let number = guests.next;
-        guests.next += 1;
-        guests.here.insert(number, Arc::clone(&guest));
-        Place { places: Arc::clone(self), number, guest, _permit: permit }
-    }
-
-    fn ask_one_to_leave(&self) {
-        let guests = self.lock();
-        let mut found = None;
-        for guest in guests.here.values() {
-            if guest.was_asked.load(Ordering::Relaxed) {
-                // Its place will be free in a moment.
-                return;
-            }
-            if found.is_none() && guest.may_be_asked() {
-                found = Some(guest);
-            }
-        }
-        if let Some(guest) = found {
-            guest.was_asked.store(true, Ordering::Relaxed);
-            guest.leave.notify_one();
+        let number = guests.came;
+        guests.came += 1;
+        Place {
+            places: Arc::clone(self),
+            number,
+            permit: Mutex::new(Some(permit)),
+            leave: Arc::default(),
+            work: Arc::default(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Guests> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Guest {
-    fn may_be_asked(&self) -> bool {
-        self.is_idle.load(Ordering::Relaxed) && self.work.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -143,36 +112,50 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// `GivenUp`: the place is wanted by another one. What went on has been dropped.
-    pub async fn attend<T>(&self, going_on: impl Future<Output = T>) -> Result<T, GivenUp> {
+    /// `SentAway`: there is no more room. What went on has been dropped.
+    pub async fn attend<T>(&self, going_on: impl Future<Output = T>) -> Result<T, SentAway> {
         let mut going_on = pin!(going_on);
-        let mut turn_at = Instant::now() + SILENCE;
+        let mut turn_ends_at = Instant::now() + SILENCE;
         let mut turns = 0;
+        let mut is_aside = false;
         let mut looks = 0_u32;
         loop {
-            let looked = std::future::poll_fn(|cx| {
-                looks += 1;
-                going_on.as_mut().poll(cx)
+            // Aside no turn is running, so that a word from the peer has to be noticed here.
+            let looked = std::future::poll_fn(|cx| match going_on.as_mut().poll(cx) {
+                Poll::Ready(came) => Poll::Ready(Some(came)),
+                Poll::Pending => {
+                    looks += 1;
+                    if is_aside && looks > 1 { Poll::Ready(None) } else { Poll::Pending }
+                }
             });
             tokio::select! {
                 biased;
-                came = looked => return Ok(came),
-                () = self.guest.leave.notified() => {
-                    if self.guest.work.load(Ordering::Relaxed) == 0 {
-                        return Err(GivenUp);
+                // First: being sent away is no word from the peer.
+                () = self.leave.notified() => return Err(SentAway),
+                came = looked => match came {
+                    Some(came) => return Ok(came),
+                    None => {
+                        if self.has_worked() {
+                            turns = 0;
+                        }
+                        if turns < TURNS {
+                            self.come_back();
+                            is_aside = false;
+                            turn_ends_at = Instant::now() + SILENCE;
+                        }
+                        looks = 0;
                     }
-                    // Something came up meanwhile.
-                    self.guest.was_asked.store(false, Ordering::Relaxed);
-                }
-                () = sleep_until(turn_at) => {
-                    let is_working = self.guest.work.load(Ordering::Relaxed) > 0;
-                    let has_worked = self.guest.has_worked.swap(false, Ordering::Relaxed) || is_working;
+                },
+                () = sleep_until(turn_ends_at), if !is_aside => {
+                    let has_worked = self.has_worked();
                     turns = if has_worked { 0 } else { turns + 1 };
                     // A turn begins with one look and ends with another one; whatever comes from the peer makes more.
-                    let is_silent = looks <= 2;
-                    self.guest.is_idle.store(!has_worked && (is_silent || turns >= TURNS), Ordering::Relaxed);
+                    if !has_worked && (looks <= 2 || turns >= TURNS) {
+                        self.step_aside();
+                        is_aside = true;
+                    }
                     looks = 0;
-                    turn_at = Instant::now() + SILENCE;
+                    turn_ends_at = Instant::now() + SILENCE;
                 }
             }
         }
@@ -181,23 +164,48 @@ impl Place {
     /// Says that there is work for this place: whoever waits now does not wait for its peer.
     #[must_use]
     pub fn work(&self) -> Work {
-        self.guest.work.fetch_add(1, Ordering::Relaxed);
-        self.guest.has_worked.store(true, Ordering::Relaxed);
-        self.guest.is_idle.store(false, Ordering::Relaxed);
-        Work(Arc::clone(&self.guest))
+        self.work.under_way.fetch_add(1, Ordering::Relaxed);
+        Work(Arc::clone(&self.work))
+    }
+
+    /// Whether there is work, or was some since this was asked.
+    fn has_worked(&self) -> bool {
+        let was_some = self.work.was_some.swap(false, Ordering::Relaxed);
+        was_some || self.work.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    fn step_aside(&self) {
+        let mut guests = self.places.lock();
+        guests.aside.insert(self.number, Arc::clone(&self.leave));
+        if guests.aside.len() > self.places.aside_max
+            && let Some((_, leave)) = guests.aside.pop_first()
+        {
+            leave.notify_one();
+        }
+        drop(guests);
+        *self.permit() = None;
+    }
+
+    fn come_back(&self) {
+        self.places.lock().aside.remove(&self.number);
+        *self.permit() = Arc::clone(&self.places.free).try_acquire_owned().ok();
+    }
+
+    fn permit(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.0.has_worked.store(true, Ordering::Relaxed);
-        self.0.work.fetch_sub(1, Ordering::Relaxed);
+        self.0.was_some.store(true, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().here.remove(&self.number);
+        self.places.lock().aside.remove(&self.number);
     }
 }
 
@@ -205,55 +213,58 @@ impl Drop for Place {
 mod tests {
     use std::future::pending;
 
+    use tokio::time::{sleep, timeout};
+
     use super::*;
 
-    /// Sits down at once, or not at all.
+    /// Has a place at once, or none.
     async fn take_now(places: &Arc<Places>) -> Option<Place> {
         timeout(Duration::from_millis(10), places.take()).await.ok()
     }
 
     /// Somebody whose place this is says nothing.
-    fn mute(place: Place) -> tokio::task::JoinHandle<Result<(), GivenUp>> {
+    fn mute(place: Place) -> tokio::task::JoinHandle<Result<(), SentAway>> {
         tokio::spawn(async move { place.attend(pending()).await })
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_says_nothing_keeps_a_place_that_nobody_wants() {
-        let places = Places::new(2);
+    async fn whoever_says_nothing_steps_aside_after_a_second_and_stays() {
+        let places = Places::new(1, 1);
         let guest = mute(places.take().await);
-        tokio::time::sleep(SILENCE * 100).await;
+        assert!(take_now(&places).await.is_none(), "in its first second it keeps the place");
+        sleep(SILENCE).await;
+        assert!(take_now(&places).await.is_some());
+        sleep(SILENCE * 100).await;
         assert!(!guest.is_finished());
-        assert!(take_now(&places).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_all_are_taken_the_one_that_was_silent_for_longest_leaves_and_no_other() {
-        let places = Places::new(2);
-        let first = mute(places.take().await);
+    async fn without_room_aside_the_one_that_came_first_is_sent_away() {
+        let places = Places::new(1, 2);
+        let mut guests = Vec::new();
+        for _ in 0..3 {
+            guests.push(mute(places.take().await));
+        }
+        sleep(SILENCE * 3 / 2).await;
+        let left: Vec<bool> = guests.iter().map(|guest| guest.is_finished()).collect();
+        assert_eq!(left, [true, false, false]);
+        assert_eq!(guests.remove(0).await.unwrap(), Err(SentAway));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_speaks_again_is_back_and_not_sent_away() {
+        let places = Places::new(1, 1);
+        let place = places.take().await;
+        let speaks = tokio::spawn(async move { place.attend(sleep(SILENCE * 3 / 2)).await });
         let second = mute(places.take().await);
-        assert!(take_now(&places).await.is_none(), "in their first second they stay");
-        tokio::time::sleep(SILENCE).await;
-        let third = take_now(&places).await.expect("a place");
-        assert_eq!(first.await.unwrap(), Err(GivenUp));
+        assert_eq!(speaks.await.unwrap(), Ok(()));
+        sleep(SILENCE * 2).await;
         assert!(!second.is_finished());
-        let third = mute(third);
-        assert!(take_now(&places).await.is_some());
-        assert_eq!(second.await.unwrap(), Err(GivenUp));
-        assert!(!third.is_finished());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_waits_has_the_place_of_one_that_falls_silent() {
-        let places = Places::new(1);
-        let _guest = mute(places.take().await);
-        let began = Instant::now();
-        places.take().await;
-        assert!(began.elapsed() <= SILENCE + LOOK_AGAIN, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_we_work_for_stays_however_long_it_takes() {
-        let places = Places::new(1);
+        let places = Places::new(1, 0);
         let place = Arc::new(places.take().await);
         let guest = tokio::spawn({
             let place = Arc::clone(&place);
@@ -261,38 +272,42 @@ mod tests {
         });
         let work = place.work();
         drop(place);
-        tokio::time::sleep(SILENCE * 10).await;
+        sleep(SILENCE * 10).await;
         assert!(take_now(&places).await.is_none());
         drop(work);
-        tokio::time::sleep(SILENCE).await;
-        assert!(take_now(&places).await.is_none(), "its silence begins when the work is done");
-        tokio::time::sleep(SILENCE * 2).await;
+        sleep(SILENCE).await;
+        assert!(!guest.is_finished(), "its silence begins when the work is done");
+        sleep(SILENCE).await;
+        assert_eq!(guest.await.unwrap(), Err(SentAway));
         assert!(take_now(&places).await.is_some());
-        assert_eq!(guest.await.unwrap(), Err(GivenUp));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_byte_now_and_then_keeps_a_place_for_some_seconds_only() {
-        let places = Places::new(1);
+        let places = Places::new(1, 1);
         let place = places.take().await;
         let guest = tokio::spawn(async move {
             let dribble = async {
                 loop {
-                    tokio::time::sleep(SILENCE / 3).await;
+                    sleep(SILENCE / 3).await;
                 }
             };
             place.attend::<()>(dribble).await
         });
-        tokio::time::sleep(SILENCE * (TURNS - 1)).await;
+        sleep(SILENCE * (TURNS - 1)).await;
         assert!(take_now(&places).await.is_none());
-        tokio::time::sleep(SILENCE).await;
-        assert!(take_now(&places).await.is_some());
-        assert_eq!(guest.await.unwrap(), Err(GivenUp));
+        sleep(SILENCE * 3 / 2).await;
+        let second = take_now(&places).await.expect("a place");
+        sleep(SILENCE).await;
+        assert!(!guest.is_finished(), "aside there is room");
+        let _second = mute(second);
+        sleep(SILENCE).await;
+        assert_eq!(guest.await.unwrap(), Err(SentAway));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn never_are_more_taken_than_there_are() {
-        let places = Places::new(3);
+    async fn never_are_more_taken_than_there_are_by_those_that_are_quick() {
+        let places = Places::new(3, 0);
         let most = Arc::new(AtomicUsize::new(0));
         let taken = Arc::new(AtomicUsize::new(0));
         let guests: Vec<_> = (0..100_u64)
@@ -301,15 +316,16 @@ mod tests {
                 tokio::spawn(async move {
                     let place = places.take().await;
                     most.fetch_max(taken.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    let _ = place.attend(tokio::time::sleep(Duration::from_millis(n * 37))).await;
+                    let done = place.attend(sleep(Duration::from_millis(n * 9))).await;
                     taken.fetch_sub(1, Ordering::Relaxed);
+                    done
                 })
             })
             .collect();
         for guest in guests {
-            guest.await.unwrap();
+            assert_eq!(guest.await.unwrap(), Ok(()));
         }
         assert_eq!(most.load(Ordering::Relaxed), 3);
-        assert_eq!(places.lock().here.len(), 0);
+        assert!(places.lock().aside.is_empty());
     }
 }

@@ -69,6 +69,7 @@ async fn connections_over_the_limit_of_handshakes_wait_their_turn() {
 async fn a_crowd_that_never_finishes_its_connect_does_not_keep_others_out() {
     let platform = Platform::with(|limits| {
         limits.handshakes_max = 4;
+        limits.handshakes_aside_max = 4;
         limits.handshake_time_max = Duration::from_secs(600);
     })
     .await;
