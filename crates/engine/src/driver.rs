@@ -414,7 +414,9 @@ async fn make_batches(shared: Arc<Shared>) {
                 }
                 continue;
             }
+            // Biased, here and below: which is looked at first does not matter, but a seed has to replay.
             tokio::select! {
+                biased;
                 () = shared.inbox.arrival() => {}
                 () = tokio::time::sleep(shared.idle_for()) => {}
             }
@@ -713,6 +715,7 @@ async fn beat(shared: Arc<Shared>) {
     while !shared.is_stopping() {
         let pause = if shared.lock_outage().is_some() { RETRY_PAUSE.1 } else { HEARTBEAT_EVERY };
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = shared.stop.notified() => {}
         }

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("otaru-store", &["otaru-core", "otaru-proto"]),
     ("otaru-engine", &["otaru-store", "otaru-core", "otaru-proto"]),
     ("otaru-places", &[]),
+    ("otaru-sim", &["otaru-engine", "otaru-store", "otaru-core", "otaru-proto", "otaru-fleet"]),
     ("otaru-gateway", &["otaru-engine", "otaru-core", "otaru-proto", "otaru-places"]),
     ("otaru-api", &["otaru-engine", "otaru-core", "otaru-proto", "otaru-places"]),
     (

@@ -18,6 +18,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -30,6 +31,8 @@ pub(crate) use self::tables::Tables;
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
     faults: Faults,
+    /// Held by the operation that is under way, where it takes time.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl fmt::Debug for MemoryStore {
@@ -50,6 +53,8 @@ pub struct Faults {
 struct Switch {
     stalled: bool,
     failing: Failing,
+    /// The longest way to the tables and back, and what decides the next one.
+    slow: Option<(Duration, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,6 +95,27 @@ impl Faults {
         self.switch.send_modify(|switch| switch.failing = Failing::Not);
     }
 
+    /// From now on each writing operation takes up to `most` before it is carried out, and up to `most` until it answers;
+    /// `seed` decides how long. One at a time, as on a disk. A caller that is gone by then has written all the same.
+    pub fn slow(&self, most: Duration, seed: u64) {
+        self.switch.send_modify(|switch| switch.slow = (!most.is_zero()).then_some((most, seed)));
+    }
+
+    /// How long the next operation takes on one way.
+    fn way(&self) -> Duration {
+        let mut way = Duration::ZERO;
+        self.switch.send_if_modified(|switch| {
+            if let Some((most, state)) = &mut switch.slow {
+                // Knuth's MMIX generator: the high bits are good enough for a delay.
+                *state =
+                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                way = most.mul_f64((*state >> 40) as f64 / f64::from(1 << 24));
+            }
+            false
+        });
+        way
+    }
+
     /// Waits while stalled, and takes one failure if there is one to take.
     async fn pass(&self) -> Result<(), StoreError> {
         let mut changes = self.switch.subscribe();
@@ -114,7 +140,7 @@ impl Faults {
 impl MemoryStore {
     pub(crate) fn new() -> (MemoryStore, Faults) {
         let faults = Faults::new();
-        (MemoryStore { tables: Arc::default(), faults: faults.clone() }, faults)
+        (MemoryStore { tables: Arc::default(), faults: faults.clone(), turn: Arc::default() }, faults)
     }
 
     pub(crate) async fn write<R>(
@@ -122,7 +148,14 @@ impl MemoryStore {
         work: impl FnOnce(&mut Tables) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         self.faults.pass().await?;
-        work(&mut self.tables())
+        if self.faults.switch.borrow().slow.is_none() {
+            return work(&mut self.tables());
+        }
+        let _turn = self.turn.lock().await;
+        tokio::time::sleep(self.faults.way()).await;
+        let answer = work(&mut self.tables());
+        tokio::time::sleep(self.faults.way()).await;
+        answer
     }
 
     pub(crate) fn read<R>(
