@@ -57,7 +57,7 @@ const ASK_AGAIN: u64 = 2_000;
 #[must_use]
 pub fn play(scenario: &Scenario, tell: bool) -> Played {
     let mut stage = Stage::new(scenario, tell);
-    stage.broken = stage.to_the_end().err();
+    stage.broken = stage.run_to_the_end().err();
     Played {
         fingerprint: stage.fingerprint,
         events: stage.events,
@@ -212,7 +212,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Life after life, until everything has come to its end.
-    fn to_the_end(&mut self) -> Result<(), Broken> {
+    fn run_to_the_end(&mut self) -> Result<(), Broken> {
         self.write_the_programme();
         loop {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -109,7 +109,7 @@ impl Witness {
             let Some(before) = self.before.get(&one.row.key) else { continue };
             let after = &one.row.deployment;
             if before.label().is_finished()
-                && (after.state != before.state || after.late_success < before.late_success)
+                && (after.state != before.state || (before.late_success && !after.late_success))
             {
                 let seen = format!("{}: {:?} became {:?}", one.device_id, before.state, after.state);
                 return broken("what_is_finished_stays", seen);

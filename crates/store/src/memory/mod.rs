@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::error::StoreError;
 
@@ -46,7 +46,9 @@ impl fmt::Debug for MemoryStore {
 /// Only writing operations are concerned, `transact` among them; reading goes on.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    switch: Arc<watch::Sender<Switch>>,
+    switch: Arc<Mutex<Switch>>,
+    /// Wakes those that wait in the order in which they came. (A `watch` channel would wake them in any order.)
+    resumed: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,73 +69,78 @@ enum Failing {
 
 impl Faults {
     fn new() -> Faults {
-        Faults { switch: Arc::new(watch::Sender::new(Switch::default())) }
+        Faults { switch: Arc::default(), resumed: Arc::default() }
     }
 
     /// From now on writing operations wait.
     pub fn stall(&self) {
-        self.switch.send_modify(|switch| switch.stalled = true);
+        self.switch().stalled = true;
     }
 
     /// Lets waiting operations go on. Harmless when nothing waits.
     pub fn resume(&self) {
-        self.switch.send_modify(|switch| switch.stalled = false);
+        self.switch().stalled = false;
+        self.resumed.notify_waiters();
     }
 
     /// The next `n` writing operations answer `Unavailable` and write nothing.
     pub fn fail(&self, n: u32) {
-        self.switch.send_modify(|switch| switch.failing = Failing::Next(n));
+        self.switch().failing = Failing::Next(n);
     }
 
     /// Writing operations answer `Unavailable` and write nothing, until [`heal`](Faults::heal).
     pub fn fail_until_healed(&self) {
-        self.switch.send_modify(|switch| switch.failing = Failing::UntilHealed);
+        self.switch().failing = Failing::UntilHealed;
     }
 
     /// No more failures.
     pub fn heal(&self) {
-        self.switch.send_modify(|switch| switch.failing = Failing::Not);
+        self.switch().failing = Failing::Not;
     }
 
     /// From now on each writing operation takes up to `most` before it is carried out, and up to `most` until it answers;
     /// `seed` decides how long. One at a time, as on a disk. A caller that is gone by then has written all the same.
     pub fn slow(&self, most: Duration, seed: u64) {
-        self.switch.send_modify(|switch| switch.slow = (!most.is_zero()).then_some((most, seed)));
+        self.switch().slow = (!most.is_zero()).then_some((most, seed));
     }
 
     /// How long the next operation takes on one way.
     fn way(&self) -> Duration {
-        let mut way = Duration::ZERO;
-        self.switch.send_if_modified(|switch| {
-            if let Some((most, state)) = &mut switch.slow {
-                // Knuth's MMIX generator: the high bits are good enough for a delay.
-                *state =
-                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                way = most.mul_f64((*state >> 40) as f64 / f64::from(1 << 24));
-            }
-            false
-        });
-        way
+        let mut switch = self.switch();
+        let Some((most, state)) = &mut switch.slow else { return Duration::ZERO };
+        // Knuth's MMIX generator: the high bits are good enough for a delay.
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        most.mul_f64((*state >> 40) as f64 / f64::from(1 << 24))
+    }
+
+    fn is_slow(&self) -> bool {
+        self.switch().slow.is_some()
     }
 
     /// Waits while stalled, and takes one failure if there is one to take.
     async fn pass(&self) -> Result<(), StoreError> {
-        let mut changes = self.switch.subscribe();
-        // The sender is this value's own, so that waiting cannot fail.
-        let _ = changes.wait_for(|switch| !switch.stalled).await;
-        let mut failed = false;
-        self.switch.send_if_modified(|switch| {
-            match switch.failing {
-                Failing::Not | Failing::Next(0) => {}
-                Failing::UntilHealed => failed = true,
-                Failing::Next(n) => {
-                    failed = true;
-                    switch.failing = Failing::Next(n - 1);
-                }
+        loop {
+            // Made before looking, so that what resumes in between is not missed.
+            let resumed = self.resumed.notified();
+            if !self.switch().stalled {
+                break;
             }
-            false
-        });
+            resumed.await;
+        }
+        let mut switch = self.switch();
+        let failed = match switch.failing {
+            Failing::Not | Failing::Next(0) => false,
+            Failing::UntilHealed => true,
+            Failing::Next(n) => {
+                switch.failing = Failing::Next(n - 1);
+                true
+            }
+        };
         if failed { Err(StoreError::Unavailable("a fault was injected".to_owned())) } else { Ok(()) }
+    }
+
+    fn switch(&self) -> MutexGuard<'_, Switch> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +155,7 @@ impl MemoryStore {
         work: impl FnOnce(&mut Tables) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         self.faults.pass().await?;
-        if self.faults.switch.borrow().slow.is_none() {
+        if !self.faults.is_slow() {
             return work(&mut self.tables());
         }
         let _turn = self.turn.lock().await;
