@@ -30,8 +30,8 @@ use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
 use crate::limits::{
-    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, TOLD_AT_ONCE_MAX,
-    WAKE_CHECK_EVERY,
+    BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, STORE_SILENCE_MAX,
+    TOLD_AT_ONCE_MAX, WAKE_CHECK_EVERY,
 };
 use crate::queues::{Questions, Slots};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
@@ -340,6 +340,20 @@ impl Shared {
         self.service.freeze();
     }
 
+    /// Waits for the store. One that does not answer is out as well: what devices wait for does not come, so that their
+    /// time must not go on either.
+    async fn watching_the_clock<T>(&self, stored: impl Future<Output = T>) -> T {
+        let mut stored = std::pin::pin!(stored);
+        tokio::select! {
+            biased;
+            answer = &mut stored => return answer,
+            () = tokio::time::sleep(STORE_SILENCE_MAX) => {}
+        }
+        let silent = format!("no answer for {} s", STORE_SILENCE_MAX.as_secs());
+        self.outage_begins(&StoreError::Unavailable(silent));
+        stored.await
+    }
+
     /// Ends an outage if the store takes a write again. Harmless without one.
     async fn try_to_recover(&self) {
         if self.lock_outage().is_some() {
@@ -482,7 +496,8 @@ async fn store_part(
             };
             decide(loaded, &for_decision, &around)
         };
-        match shared.store.transact(wall, wanted(inputs, due), decision).await {
+        let stored = shared.store.transact(wall, wanted(inputs, due), decision);
+        match shared.watching_the_clock(stored).await {
             Ok(committed) => {
                 shared.batch_waits.store(false, Ordering::Relaxed);
                 // A batch that wrote nothing proves nothing.

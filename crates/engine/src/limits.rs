@@ -101,6 +101,12 @@ pub const WAKE_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// First and longest pause before a failed batch is tried again.
 pub const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// How long a batch may wait for the store before the store counts as out.
+///
+/// A synced write takes milliseconds, and the largest write of anybody else, which may be before it, less than a second.
+/// Five seconds are a disk that hangs.
+pub const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// How long deadlines rest after one that cannot be processed. Long enough that the search for it costs little,
 /// short against the shortest timer of the published platform.
 pub const DUE_REST: Duration = Duration::from_secs(10);

@@ -47,6 +47,15 @@ fn no_history_breaks_a_promise() {
     assert!(crashes.into_inner() > seeds() / 2);
 }
 
+/// Seeds that once broke a promise, each with what was wrong.
+#[test]
+fn what_was_broken_once_stays_whole() {
+    // A store that stood still without an error: the time for an answer went on, and was over before the question was said.
+    for seed in [20_881] {
+        assert_eq!(play(&Scenario::of(seed), false).broken, None, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_seed_replays() {
     for seed in 1..=60 {
