@@ -351,6 +351,8 @@ impl Shared {
         }
         let silent = format!("no answer for {} s", STORE_SILENCE_MAX.as_secs());
         self.outage_begins(&StoreError::Unavailable(silent));
+        // A heartbeat that is answered meanwhile proves nothing: it may have been in front.
+        self.batch_waits.store(true, Ordering::Relaxed);
         stored.await
     }
 
@@ -372,7 +374,9 @@ impl Shared {
     }
 
     fn outage_ends(&self) {
-        if self.lock_outage().take().is_some() {
+        // Held until time goes on, so that an outage that begins meanwhile stops it again.
+        let mut outage = self.lock_outage();
+        if outage.take().is_some() {
             tracing::info!("the store is back");
             self.service.thaw(self.settings.reconnect_grace);
         }
@@ -508,7 +512,11 @@ async fn store_part(
                 error @ (StoreError::Constraint(_)
                 | StoreError::DecisionPanicked(_)
                 | StoreError::Corrupt { .. }),
-            ) => return Err(Unstorable::Poisoned(error)),
+            ) => {
+                // The store has answered.
+                shared.batch_waits.store(false, Ordering::Relaxed);
+                return Err(Unstorable::Poisoned(error));
+            }
             Err(error) => {
                 shared.outage_begins(&error);
                 shared.batch_waits.store(true, Ordering::Relaxed);
@@ -573,7 +581,12 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
                 tokio::time::sleep(RETRY_PAUSE.1).await;
             }
             Err(error) => {
-                return tracing::error!(%error, "the event could not even be kept aside; it is not acknowledged");
+                tracing::error!(%error, "the event could not even be kept aside; it is not acknowledged");
+                // Devices send again what is not acknowledged when they connect again.
+                if let Some(device) = device {
+                    shared.sessions.close_device(device, "store_unavailable");
+                }
+                return;
             }
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! A connection that says nothing costs its peer nothing. Some thousand of them would keep everybody else out until their
 //! time is over, which has to be long enough for the slowest honest link. So whoever keeps us waiting for a second steps
-//! aside: it stays connected, and somebody else has its place. There is room for so many aside; the one that came first
-//! makes room for the next.
+//! aside: it stays connected, and somebody else has its place. There is room for so many aside; the one that is there for
+//! longest makes room for the next.
 //!
 //! Always true:
-//! - Nobody takes a place while all are taken by those that speak or are worked for. Who speaks again has a place at once,
-//!   so that as many more may be busy as there is room aside.
+//! - Nobody takes a place while all are taken by those that speak or are worked for. Who speaks again goes on at once, in a
+//!   place or without one; those without one and those aside are together no more than there is room aside, but for those
+//!   that speak all at once.
 //! - Nobody is sent away while there is room aside, while we work for it, or in its first second.
 //!
 //! Not here: how long a connection may take; its owner has its own deadlines.
@@ -43,20 +44,28 @@ pub struct Places {
 
 #[derive(Debug, Default)]
 struct Guests {
-    /// How many have come, which is the number of the next one.
-    came: u64,
-    /// Those whose peers keep us waiting, in the order in which they came.
+    /// How often somebody stepped aside, which is the number of the next one.
+    stepped: u64,
+    /// Those whose peers keep us waiting, by their number: who is aside for longest first.
     aside: BTreeMap<u64, Arc<Notify>>,
+    /// Those that came back from there when all places were taken.
+    without_place: usize,
 }
 
 /// One place, until this is dropped.
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
-    number: u64,
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    stands: Mutex<Stands>,
     leave: Arc<Notify>,
     work: Arc<WorkAtPlace>,
+}
+
+#[derive(Debug)]
+enum Stands {
+    AtPlace { _permit: OwnedSemaphorePermit },
+    Aside { number: u64 },
+    WithoutPlace,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +79,7 @@ struct WorkAtPlace {
 #[derive(Debug)]
 pub struct Work(Arc<WorkAtPlace>);
 
-/// There is no more room aside, and this one came first of those that kept us waiting.
+/// There is no more room aside, and this one has kept us waiting for longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentAway;
 
@@ -89,13 +98,9 @@ impl Places {
     /// Never: the semaphore is not closed.
     pub async fn take(self: &Arc<Places>) -> Place {
         let permit = Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed");
-        let mut guests = self.lock();
-        let number = guests.came;
-        guests.came += 1;
         Place {
             places: Arc::clone(self),
-            number,
-            permit: Mutex::new(Some(permit)),
+            stands: Mutex::new(Stands::AtPlace { _permit: permit }),
             leave: Arc::default(),
             work: Arc::default(),
         }
@@ -176,23 +181,45 @@ impl Place {
 
     fn step_aside(&self) {
         let mut guests = self.places.lock();
-        guests.aside.insert(self.number, Arc::clone(&self.leave));
-        if guests.aside.len() > self.places.aside_max
+        let number = guests.stepped;
+        guests.stepped += 1;
+        guests.aside.insert(number, Arc::clone(&self.leave));
+        guests.change(&mut self.stands(), Stands::Aside { number });
+        // Those without a place are busy; the room they take is missing here, so that all together are bounded.
+        while guests.aside.len() + guests.without_place > self.places.aside_max
             && let Some((_, leave)) = guests.aside.pop_first()
         {
             leave.notify_one();
         }
-        drop(guests);
-        *self.permit() = None;
     }
 
     fn come_back(&self) {
-        self.places.lock().aside.remove(&self.number);
-        *self.permit() = Arc::clone(&self.places.free).try_acquire_owned().ok();
+        let stands = match Arc::clone(&self.places.free).try_acquire_owned() {
+            Ok(permit) => Stands::AtPlace { _permit: permit },
+            Err(_) => Stands::WithoutPlace,
+        };
+        self.places.lock().change(&mut self.stands(), stands);
     }
 
-    fn permit(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stands(&self) -> MutexGuard<'_, Stands> {
+        self.stands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guests {
+    /// Somebody stands elsewhere now.
+    fn change(&mut self, before: &mut Stands, after: Stands) {
+        match before {
+            Stands::AtPlace { .. } => {}
+            Stands::Aside { number } => {
+                self.aside.remove(number);
+            }
+            Stands::WithoutPlace => self.without_place -= 1,
+        }
+        if let Stands::WithoutPlace = after {
+            self.without_place += 1;
+        }
+        *before = after;
     }
 }
 
@@ -205,7 +232,14 @@ impl Drop for Work {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().aside.remove(&self.number);
+        let mut guests = self.places.lock();
+        match &*self.stands() {
+            Stands::AtPlace { .. } => {}
+            Stands::Aside { number } => {
+                guests.aside.remove(number);
+            }
+            Stands::WithoutPlace => guests.without_place -= 1,
+        }
     }
 }
 
@@ -249,6 +283,38 @@ mod tests {
         let left: Vec<bool> = guests.iter().map(|guest| guest.is_finished()).collect();
         assert_eq!(left, [true, false, false]);
         assert_eq!(guests.remove(0).await.unwrap(), Err(SentAway));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_came_back_without_a_place_take_room_aside() {
+        let places = Places::new(1, 3);
+        let mut busy = Vec::new();
+        for _ in 0..2 {
+            let place = Arc::new(places.take().await);
+            busy.push(tokio::spawn(async move {
+                let speaks = async {
+                    sleep(SILENCE * 5 / 2).await;
+                    let _work = place.work();
+                    pending::<()>().await;
+                };
+                place.attend(speaks).await
+            }));
+        }
+        let third = mute(places.take().await);
+        sleep(SILENCE * 4).await;
+        assert!(busy.iter().all(|guest| !guest.is_finished()), "there is work for them");
+        // One of the busy ones has the place that was free, the other one is without.
+        assert_eq!(places.lock().without_place, 1);
+        assert!(!third.is_finished());
+        assert!(take_now(&places).await.is_none());
+        for guest in busy {
+            guest.abort();
+            let _ = guest.await;
+        }
+        assert_eq!(places.lock().without_place, 0);
+        let fourth = mute(take_now(&places).await.expect("a place"));
+        sleep(SILENCE * 2).await;
+        assert!(!third.is_finished() && !fourth.is_finished(), "there is room for three");
     }
 
     #[tokio::test(start_paused = true)]

@@ -177,10 +177,12 @@ impl Desk<'_> {
         {
             return Ok(info(gateway_id, &known.row, &known.state));
         }
-        let gone = self.by_id.get(&asked.device_id).and_then(|key| self.gone.get(key));
-        if gone.is_some_and(|folder| folder.view.row.gateway == Some(session.device)) {
-            let problem =
-                format!("{} is deleted by this message; register it in the next one", asked.device_id);
+        if let Some(gone) = self.by_id.get(&asked.device_id).and_then(|key| self.gone.get(key)) {
+            let problem = if gone.view.row.gateway == Some(session.device) {
+                format!("{} is deleted by this message; register it in the next one", asked.device_id)
+            } else {
+                format!("{} is being deleted at this moment; register it again", asked.device_id)
+            };
             return Err((EXISTS, problem));
         }
         if let Some(same) = self.registered_now(gateway_id, asked.device_id.as_str())
