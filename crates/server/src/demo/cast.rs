@@ -71,6 +71,7 @@ impl Cast {
                 pace: PACE,
                 subscribes: number % 2 == 0,
                 seed: random.next_u64(),
+                children: Vec::new(),
             };
             players.push(Player { node_id, device });
         }
