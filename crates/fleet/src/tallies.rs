@@ -13,7 +13,7 @@ pub struct Tallies {
     pub connected: Counter,
     /// Devices that were connected at least once.
     pub arrived: Counter,
-    /// Devices, children included, that were refused for good before they were ever connected: nothing more is to
+    /// Devices, with the children they would answer for, that were refused for good before they were ever connected: nothing more is to
     /// be expected of them until a person does something.
     pub rejected: Counter,
     /// Links that were accepted.

@@ -170,7 +170,9 @@ impl Device {
                     if error.is_final() {
                         if !has_arrived && !is_rejected {
                             is_rejected = true;
-                            self.site.tallies.rejected.add(1 + self.children.len() as u64);
+                            let waiting =
+                                self.children.iter().filter(|child| !child.is_never_there()).count();
+                            self.site.tallies.rejected.add(1 + waiting as u64);
                         }
                         BACK_OFF_REFUSED
                     } else {
