@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otaru_fleet::Tallies;
 use tokio::time::Instant;
 
-use crate::client::ApiClient;
+use crate::client::{ApiClient, Refused};
 use crate::{operator, say};
 
 /// Often enough to look alive.
@@ -15,6 +15,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the API may be away before a run that waits for a campaign gives up. A server that is restarted is back
+/// sooner; the crowd tries again by itself.
+const API_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why a run has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +73,20 @@ pub(super) struct Goal<'a> {
 /// Shows how it goes until it has ended. Cancel safe.
 pub(super) async fn watch(goal: &Goal<'_>, tallies: &Tallies, begin: Instant) -> anyhow::Result<End> {
     let mut view = View::new(goal.scripts);
+    let mut heard_at = begin;
     loop {
         view.update(tallies, goal.scripts, begin.elapsed());
-        if let Some(end) = goal.reached(tallies, begin).await? {
-            view.end();
-            return Ok(end);
+        match goal.reached(tallies, begin).await {
+            Ok(None) => heard_at = Instant::now(),
+            Ok(Some(end)) => {
+                view.end();
+                return Ok(end);
+            }
+            Err(error) if error.is::<Refused>() || heard_at.elapsed() >= API_PATIENCE => {
+                view.end();
+                return Err(error);
+            }
+            Err(error) => tracing::warn!(%error, "the campaign cannot be asked for"),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -85,9 +98,12 @@ impl Goal<'_> {
         if self.connecting > 0 && tallies.arrived.get() == 0 && failed >= self.connecting {
             return Ok(Some(End::NobodyConnected));
         }
+        if self.at_most.is_some_and(|most| begin.elapsed() >= most) {
+            return Ok(Some(End::TimeIsUp));
+        }
         if let Some((api, campaign)) = self.campaign {
             let campaign = operator::campaign(api, campaign).await?;
-            if campaign["state"] == "finished" {
+            if campaign["state"] == "finished" || campaign["state"] == "cancelled" {
                 return Ok(Some(End::CampaignFinished));
             }
         } else if self.at_most.is_none()
@@ -95,7 +111,7 @@ impl Goal<'_> {
         {
             return Ok(Some(End::ScriptsDone));
         }
-        Ok(self.at_most.filter(|most| begin.elapsed() >= *most).map(|_| End::TimeIsUp))
+        Ok(None)
     }
 }
 

@@ -53,7 +53,7 @@ async fn campaign(server: &Server, shown: &Value) -> Value {
     told
 }
 
-/// The first reports of a device, newest last: version, code and progress.
+/// How many reports of a device are stored.
 async fn reports(server: &Server, device: &str) -> usize {
     let path = format!("/api/v1/devices/{device}/reports?limit=1000");
     let (status, told) = ask(&server.http(), TOKEN, "GET", &path, None).await;
@@ -186,6 +186,54 @@ fn a_run_lasts_as_long_as_it_was_told_and_shows_what_happened() {
     {
         assert!(shown.contains(expected), "missing: {expected}\nin: {shown}");
     }
+}
+
+#[test]
+fn over_tls_devices_and_operator_trust_the_certificate_that_was_named_or_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("tls");
+    let made = run(&["tls", "self-signed", "--out", out.to_str().unwrap(), "--name", "127.0.0.1"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let (cert, key) = (out.join("cert.pem"), out.join("key.pem"));
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let more = ["--mqtts", "127.0.0.1:0", "--https", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key];
+    let server = Server::start(&dir.path().join("data"), &more);
+    let profile = profile(dir.path(), &format!("rest = \"success\"\n{PACE}[share]\nlies = 0\n"));
+    let connect = format!("mqtts://{}", server.address("mqtts"));
+    let url = format!("https://{}", server.address("https"));
+    let args =
+        ["simulate", "--connect", &connect, "--url", &url, "--token", TOKEN, "--devices", "2", "--campaign"];
+    let profile = ["--profile", profile.to_str().unwrap()];
+    for trust in [&["--ca", cert][..], &["--insecure"]] {
+        let ended = run(&[&args[..], &profile, trust].concat());
+        let (said, shown) = (text(&ended.stderr), text(&ended.stdout));
+        assert_eq!(ended.status.code(), Some(0), "{said}\n{shown}");
+        assert!(shown.contains("Every one of the 2 ended as its script says."), "{shown}");
+        assert!(shown.contains("           2  downloads\n"), "the package came over https: {shown}");
+    }
+    let ended = run(&[&args[..], &profile].concat());
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).contains("mqtts needs --ca FILE"), "{}", text(&ended.stderr));
+}
+
+#[test]
+fn whoever_interrupts_a_run_gets_the_figures_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let (connect, url) = (server.address("mqtt").to_string(), url(&server));
+    let mut command = otaru(&["simulate", "--connect", &connect, "--url", &url, "--devices", "3", "--json"]);
+    command.env("OTARU_TOKEN", TOKEN).stdout(std::process::Stdio::piped());
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let running = command.stderr(log.reopen().unwrap()).spawn().unwrap();
+    let begun = std::time::Duration::from_millis(20);
+    while !std::fs::read_to_string(log.path()).unwrap().contains("done,") {
+        std::thread::sleep(begun);
+    }
+    let kill = format!("kill -INT {}", running.id());
+    assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let ended = running.wait_with_output().unwrap();
+    let shown: Value = serde_json::from_str(&text(&ended.stdout)).unwrap();
+    assert_eq!((ended.status.code(), &shown["ended"]), (Some(0), &json!("interrupted")), "{shown}");
 }
 
 #[test]

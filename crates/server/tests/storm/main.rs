@@ -30,6 +30,7 @@ const SECRET: &str = "s3cret-s3cret";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_devices_that_are_switched_on_at_once_are_each_told_once() {
+    assert!(open_files() > DEVICES + 500, "too few open files are allowed; `ulimit -n 12000` helps");
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
     let begin = Instant::now();
@@ -89,6 +90,14 @@ async fn ten_thousand_devices_that_are_switched_on_at_once_are_each_told_once() 
     assert!(answers.keys().all(|status| !status.starts_with('5')), "{answers:?}");
     assert_eq!(labelled(&metrics, "otaru_gateway_sessions", ""), BTreeMap::from([(String::new(), all)]));
     assert_eq!(crowd.stop().await, 0);
+}
+
+/// How many files this process may have open; the server inherits it.
+fn open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    let soft = soft.unwrap_or_else(|| panic!("no limit of open files in {limits}"));
+    soft.parse().unwrap_or(usize::MAX)
 }
 
 fn device(number: usize) -> DeviceConfig {
