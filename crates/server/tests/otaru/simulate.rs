@@ -236,6 +236,37 @@ fn whoever_interrupts_a_run_gets_the_figures_all_the_same() {
     assert_eq!((ended.status.code(), &shown["ended"]), (Some(0), &json!("interrupted")), "{shown}");
 }
 
+#[tokio::test]
+async fn a_campaign_that_goes_otherwise_than_the_scripts_say_is_told_from_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = server(dir.path());
+    let profile = profile(dir.path(), "rest = \"silent\"\n[share]\nlies = 0\n");
+    let (connect, url) = (server.address("mqtt").to_string(), url(&server));
+    let mut command =
+        otaru(&["simulate", "--connect", &connect, "--url", &url, "--devices", "2", "--campaign"]);
+    command.args(["--json", "--profile", profile.to_str().unwrap()]).env("OTARU_TOKEN", TOKEN);
+    let running =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // The devices would time out; somebody else ends the campaign before.
+    let id = loop {
+        let (_, listed) = ask(&server.http(), TOKEN, "GET", "/api/v1/campaigns", None).await;
+        match listed["items"][0]["campaign_id"].as_str() {
+            Some(id) => break id.to_owned(),
+            None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    let cancel = format!("/api/v1/campaigns/{id}/cancel");
+    let (status, told) = ask(&server.http(), TOKEN, "POST", &cancel, None).await;
+    assert!(status < 300, "{status} {told}");
+    let ended = running.wait_with_output().unwrap();
+    let (shown, said) = (text(&ended.stdout), text(&ended.stderr));
+    assert_eq!(ended.status.code(), Some(4), "{said}\n{shown}");
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let differences = shown["campaign"]["differences"].to_string();
+    assert!(differences.contains("falls silent: expected timed_out, got cancelled"), "{shown}");
+    assert!(said.contains("did not go as the scripts say"), "{said}");
+}
+
 #[test]
 fn an_address_where_nobody_listens_is_named() {
     let ended = run(&["simulate", "--connect", "127.0.0.1:1", "--devices", "3"]);
