@@ -29,6 +29,8 @@ pub struct Quantiles {
     pub count: u64,
     /// Half were not slower.
     pub p50: Duration,
+    /// Nine of ten were not slower.
+    pub p90: Duration,
     /// 99 of 100 were not slower.
     pub p99: Duration,
     /// None was slower, within the width of a bucket.
@@ -64,7 +66,13 @@ impl Histogram {
         if count == 0 {
             return Quantiles::default();
         }
-        Quantiles { count, p50: at(count.div_ceil(2)), p99: at((count * 99).div_ceil(100)), max: at(count) }
+        Quantiles {
+            count,
+            p50: at(count.div_ceil(2)),
+            p90: at((count * 9).div_ceil(10)),
+            p99: at((count * 99).div_ceil(100)),
+            max: at(count),
+        }
     }
 }
 
@@ -119,6 +127,7 @@ mod tests {
             assert!((1.0..=1.0626).contains(&ratio), "{found:?} for {millis} ms");
         };
         near(seen.p50, 50.0);
+        near(seen.p90, 90.0);
         near(seen.p99, 99.0);
         near(seen.max, 100.0);
     }

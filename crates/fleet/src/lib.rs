@@ -28,7 +28,7 @@ mod script;
 mod tallies;
 
 pub use crowd::{Crowd, Site};
-pub use device::{Device, DeviceConfig, StopSignal};
+pub use device::{Child, Device, DeviceConfig, StopSignal};
 pub use download::{DownloadError, Downloader, Fetched};
 pub use gate::Gate;
 pub use histogram::{Histogram, Quantiles};

@@ -30,6 +30,12 @@ pub enum Script {
     JavaStyle,
     /// Succeeds, in many small steps with long pauses.
     Slow,
+    /// Succeeds, and says every report a second time, as devices do that do not trust an acknowledgement.
+    ReportsTwice,
+    /// Loses its link in the middle of the download, comes back, downloads again from the beginning and succeeds.
+    DropsLink,
+    /// Succeeds without a reboot. It is meant for a device with children, which has to stay to answer for them.
+    Gateway,
     /// Runs the wanted version before it is told.
     AlreadyLatest,
     /// Gives up with this code, at the point where such a thing happens.
@@ -103,6 +109,8 @@ pub enum Step {
     Install,
     /// Is off for a while, then runs the new version.
     Reboot(Duration),
+    /// Loses the link without a goodbye and connects again after a while.
+    DropLink(Duration),
     /// Says nothing any more.
     FallSilent,
     /// Is gone.
@@ -128,7 +136,12 @@ impl Script {
     #[must_use]
     pub fn ending(&self) -> Ending {
         match self {
-            Script::Succeeds { .. } | Script::JavaStyle | Script::Slow => Ending::Installed,
+            Script::Succeeds { .. }
+            | Script::JavaStyle
+            | Script::Slow
+            | Script::ReportsTwice
+            | Script::DropsLink
+            | Script::Gateway => Ending::Installed,
             Script::AlreadyLatest => Ending::AlreadyInstalled,
             Script::Fails { code, .. } => Ending::Failed(*code),
             Script::FallsSilent | Script::Vanishes | Script::NeverOnline => Ending::TimedOut,
@@ -154,6 +167,16 @@ impl Script {
                     plan.at(percent).pause();
                 }
                 plan.reboot().done(Named::Running);
+            }
+            Script::ReportsTwice => {
+                plan.at(10).fetch().at(50).pause().at(90).pause().reboot().done(Named::Running).twice();
+            }
+            Script::DropsLink => {
+                plan.at(10).fetch_half().at(30).drop_link().fetch().at(50).pause().install();
+                plan.done(Named::Running);
+            }
+            Script::Gateway => {
+                plan.at(10).fetch().at(50).pause().at(90).pause().install().done(Named::Running);
             }
             Script::AlreadyLatest => {
                 plan.fail(FailureCode::AlreadyLatest, false);
@@ -216,6 +239,26 @@ impl Plan<'_> {
         self
     }
 
+    fn fetch_half(&mut self) -> &mut Self {
+        self.steps.push(Step::FetchHalf);
+        self
+    }
+
+    fn drop_link(&mut self) -> &mut Self {
+        let span = self.random.about(self.pace.step);
+        self.steps.push(Step::DropLink(span));
+        self
+    }
+
+    /// Every report so far is said a second time.
+    fn twice(&mut self) {
+        let twice = |step| {
+            let times = if matches!(step, Step::Report { .. }) { 2 } else { 1 };
+            std::iter::repeat_n(step, times)
+        };
+        self.steps = std::mem::take(&mut self.steps).into_iter().flat_map(twice).collect();
+    }
+
     fn install(&mut self) -> &mut Self {
         self.steps.push(Step::Install);
         self
@@ -237,9 +280,7 @@ impl Plan<'_> {
             | FailureCode::NoStorage => self.pause(),
             // Met while downloading.
             FailureCode::PoorSignal | FailureCode::DownloadTimeout | FailureCode::NoMemory => {
-                self.at(10).pause();
-                self.steps.push(Step::FetchHalf);
-                self.at(30).pause()
+                self.at(10).pause().fetch_half().at(30).pause()
             }
             // Met when looking at what was downloaded.
             FailureCode::VerifyFailed | FailureCode::UnsupportedPackage => self.at(10).fetch().at(50).pause(),
@@ -298,6 +339,9 @@ impl fmt::Display for Script {
             Script::Succeeds { reboots: false } => f.write_str("succeeds"),
             Script::JavaStyle => f.write_str("succeeds, saying 100 % twice"),
             Script::Slow => f.write_str("succeeds slowly"),
+            Script::ReportsTwice => f.write_str("succeeds, saying everything twice"),
+            Script::DropsLink => f.write_str("succeeds after losing its link while downloading"),
+            Script::Gateway => f.write_str("succeeds as a gateway"),
             Script::AlreadyLatest => f.write_str("is up to date already"),
             Script::Fails { code, names_target: false } => write!(f, "fails with code {}", code.to_wire()),
             Script::Fails { code, names_target: true } => {
@@ -330,6 +374,7 @@ impl fmt::Display for Step {
             Step::FetchHalf => f.write_str("fetch half"),
             Step::Install => f.write_str("install"),
             Step::Reboot(_) => f.write_str("reboot"),
+            Step::DropLink(_) => f.write_str("drop link"),
             Step::FallSilent => f.write_str("fall silent"),
             Step::Vanish => f.write_str("vanish"),
         }
@@ -411,6 +456,24 @@ mod tests {
         );
         let like_c = Script::Fails { code: FailureCode::LowBattery, names_target: true };
         assert_eq!(story(&like_c), "pause, 4 announced");
+    }
+
+    #[test]
+    fn a_distrustful_device_says_every_report_twice_and_does_everything_else_once() {
+        assert_eq!(
+            story(&Script::ReportsTwice),
+            "0/10 running, 0/10 running, fetch, 0/50 running, 0/50 running, pause, 0/90 running, 0/90 running, \
+             pause, reboot, 0/100 running, 0/100 running"
+        );
+    }
+
+    #[test]
+    fn a_device_that_loses_its_link_downloads_again() {
+        assert_eq!(
+            story(&Script::DropsLink),
+            "0/10 running, fetch half, 0/30 running, drop link, fetch, 0/50 running, pause, install, \
+             0/100 running"
+        );
     }
 
     #[test]

@@ -11,6 +11,11 @@ use crate::histogram::{Histogram, Quantiles};
 pub struct Tallies {
     /// Devices that are connected right now.
     pub connected: Counter,
+    /// Devices that were connected at least once.
+    pub arrived: Counter,
+    /// Devices, with the children they would answer for, that were refused for good before they were ever connected: nothing more is to
+    /// be expected of them until a person does something.
+    pub rejected: Counter,
     /// Links that were accepted.
     pub connects: Counter,
     /// Links that were refused by CONNACK.
@@ -23,7 +28,7 @@ pub struct Tallies {
     pub notices: Counter,
     /// Notices heard again while the upgrade they announce was going on, or after it had succeeded.
     pub notices_repeated: Counter,
-    /// Messages from the platform that a device could not read.
+    /// Messages from the platform that a device could not read, or that name nobody it answers for.
     pub unreadable: Counter,
     /// Packages fetched completely, with the announced size and digest.
     pub downloads: Counter,
@@ -33,12 +38,16 @@ pub struct Tallies {
     pub download_bytes: Counter,
     /// Version reports and progress reports that were acknowledged.
     pub reports: Counter,
-    /// Devices that played their script to its end.
+    /// Devices, children included, that played their script to its end; each counts once.
     pub scripts_done: Counter,
     /// From the first byte of TCP to CONNACK.
     pub connecting: Histogram,
     /// From PUBLISH to PUBACK.
     pub reporting: Histogram,
+    /// From a version question to the PUBACK of its answer.
+    pub answering: Histogram,
+    /// From a notice to the PUBACK of the last report about it.
+    pub upgrading: Histogram,
 }
 
 /// One counter.
@@ -68,6 +77,8 @@ impl Counter {
 #[expect(missing_docs, reason = "each member is the one of the same name in `Tallies`")]
 pub struct TalliesNow {
     pub connected: u64,
+    pub arrived: u64,
+    pub rejected: u64,
     pub connects: u64,
     pub refused: u64,
     pub links_lost: u64,
@@ -82,6 +93,8 @@ pub struct TalliesNow {
     pub scripts_done: u64,
     pub connecting: Quantiles,
     pub reporting: Quantiles,
+    pub answering: Quantiles,
+    pub upgrading: Quantiles,
 }
 
 impl Tallies {
@@ -90,6 +103,8 @@ impl Tallies {
     pub fn now(&self) -> TalliesNow {
         TalliesNow {
             connected: self.connected.get(),
+            arrived: self.arrived.get(),
+            rejected: self.rejected.get(),
             connects: self.connects.get(),
             refused: self.refused.get(),
             links_lost: self.links_lost.get(),
@@ -104,6 +119,8 @@ impl Tallies {
             scripts_done: self.scripts_done.get(),
             connecting: self.connecting.quantiles(),
             reporting: self.reporting.quantiles(),
+            answering: self.answering.quantiles(),
+            upgrading: self.upgrading.quantiles(),
         }
     }
 }

@@ -6,10 +6,11 @@
 //! Not here: doing any of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Raw, Secrets};
+use crate::config::{Raw, Secrets, values};
 
 /// Self-hosted over-the-air upgrades for devices that speak the IoTDA device protocol.
 #[derive(Debug, Parser)]
@@ -22,8 +23,8 @@ First steps:
   otaru serve                 the platform on this machine, data in ./otaru-data
   otaru serve --print-config  every setting with its default
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data directory in use, 4 a demo ended otherwise
-than its script."
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data directory in use, 4 a demo or a
+simulated campaign ended otherwise than its scripts say."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -34,6 +35,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Serve(ServeArgs),
     Demo(DemoArgs),
+    Simulate(SimulateArgs),
     Token(TokenArgs),
     Tls(TlsArgs),
 }
@@ -177,6 +179,122 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: u64,
 }
 
+/// Connect a crowd of simulated devices to a server, over real MQTT.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Device ids are PRODUCT_PREFIXnnnnn, numbered from 00000; children of gateways are PRODUCT_PREFIXnnnnn-nnn. All devices
+have the same secret. The server may be any that speaks the protocol, if they are registered there; with --url they are
+registered first through Otaru's API, and being registered already is fine.
+
+Without --for, a run ends when every device has played its script: was told to upgrade, and did what the profile says.
+With --campaign it ends with the campaign. Ctrl-C ends it at any time; the figures are printed all the same.
+
+What they do is decided by the profile and the seed:
+  otaru simulate --print-profile > crowd.toml
+A first-boot storm is --connects-per-sec 0: everybody at once. Each device takes an open file, and one more while it
+downloads: `ulimit -n` bounds the crowd.
+
+Examples:
+  1000 devices on the server of this machine, registered and upgraded:
+    otaru simulate --connect 127.0.0.1:1883 --url http://127.0.0.1:8080 --data-dir ./otaru-data \\
+      --devices 1000 --campaign
+
+  Devices that are registered elsewhere, over TLS, for ten minutes, and the figures for a script:
+    otaru simulate --connect mqtts://ota.example.com:8883 --ca ca.pem --product pump --prefix sn --secret s3cret \\
+      --devices 200 --profile crowd.toml --for 10min --no-downloads --json
+
+Exit codes: 0 done, 1 failed, or devices were never connected, 2 wrong usage or profile, 4 the campaign ended otherwise
+than the scripts say, or a device was told twice.")]
+pub(crate) struct SimulateArgs {
+    /// Where devices connect: host:port or mqtt://host:port is plain, mqtts://host:port is TLS.
+    #[arg(long, value_name = "ADDR", value_parser = door, required_unless_present = "print_profile")]
+    pub(crate) connect: Option<Door>,
+    /// How many devices connect. Children of gateways come on top.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    pub(crate) devices: u32,
+    /// What they do, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Print the profile that is used without --profile, and end.
+    #[arg(long)]
+    pub(crate) print_profile: bool,
+    /// How many may connect each second, whatever the profile says; 0 is all at once.
+    #[arg(long, value_name = "N")]
+    pub(crate) connects_per_sec: Option<u32>,
+    /// End after this time, for example 90s or 10min, however far it has come.
+    #[arg(long = "for", value_name = "DURATION", value_parser = length)]
+    pub(crate) length: Option<Duration>,
+    /// Decides who does what, and every pause.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// For TLS: trust the certificates of this PEM file.
+    #[arg(long, value_name = "FILE", env = "OTARU_CA", conflicts_with = "insecure")]
+    pub(crate) ca: Option<PathBuf>,
+    /// For TLS: trust anybody.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// The product of all devices.
+    #[arg(long, value_name = "ID", default_value = "simulated")]
+    pub(crate) product: String,
+    /// What the names of devices begin with.
+    #[arg(long, value_name = "PREFIX", default_value = "d")]
+    pub(crate) prefix: String,
+    /// The secret of all devices.
+    #[arg(long, value_name = "SECRET", default_value = "simulated-secret")]
+    pub(crate) secret: String,
+    /// Register the devices with the server whose HTTP side is here.
+    #[arg(long, value_name = "URL", env = "OTARU_URL")]
+    pub(crate) url: Option<String>,
+    /// For --url: the token of an operator.
+    #[arg(long, value_name = "TOKEN", env = "OTARU_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// For --url: take the token from DIR/admin.token.
+    #[arg(long, value_name = "DIR", conflicts_with = "token")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// For --url: upload a package and start a campaign over the devices, with timers for this pace.
+    #[arg(long, requires = "url")]
+    pub(crate) campaign: bool,
+    /// Fetch no packages, whatever the profile says; devices say that they did.
+    #[arg(long)]
+    pub(crate) no_downloads: bool,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where devices connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Door {
+    /// Without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) is_secure: bool,
+}
+
+fn door(text: &str) -> Result<Door, String> {
+    let (is_secure, authority) = match text.split_once("://") {
+        None | Some(("mqtt", _)) => (false, text.trim_start_matches("mqtt://")),
+        Some(("mqtts", rest)) => (true, rest),
+        Some((_, _)) => return Err(DOOR.to_owned()),
+    };
+    let (host, port) = authority.rsplit_once(':').ok_or(DOOR)?;
+    let host = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.strip_suffix(']').ok_or(DOOR)?,
+        None => host,
+    };
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or(DOOR)?;
+    if host.is_empty() || host.contains('/') {
+        return Err(DOOR.to_owned());
+    }
+    Ok(Door { host: host.to_owned(), port, is_secure })
+}
+
+const DOOR: &str = "an address with port such as 127.0.0.1:1883, mqtt://[::1]:1883 or mqtts://ota.example.com:8883 is accepted";
+
+fn length(text: &str) -> Result<Duration, String> {
+    values::duration(text).ok_or_else(|| values::DURATION.to_owned())
+}
+
 /// Make, list and revoke API tokens of a running server.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -289,4 +407,28 @@ Example:
         #[arg(long = "name", value_name = "HOST", required = true)]
         names: Vec<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_connect_to_a_host_and_a_port_plain_or_with_tls() {
+        let shown = |text| door(text).map(|door| (door.host, door.port, door.is_secure));
+        assert_eq!(shown("127.0.0.1:1883"), Ok(("127.0.0.1".into(), 1883, false)));
+        assert_eq!(shown("mqtt://ota.example.com:1884"), Ok(("ota.example.com".into(), 1884, false)));
+        assert_eq!(shown("mqtts://[::1]:8883"), Ok(("::1".into(), 8883, true)));
+        for wrong in
+            ["", "host", "host:", "host:0", "host:x", ":1883", "http://host:1883", "mqtt://host", "[::1:1"]
+        {
+            assert!(shown(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_one() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
 }

@@ -1,6 +1,6 @@
-//! A small client of the native API: for `otaru token` and for the demo, which use nothing an operator could not.
+//! A small client of the native API: for `otaru token`, `simulate` and the demo, which use nothing an operator could
+//! not.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(crate) struct Refused {
 }
 
 impl ApiClient {
-    /// For the server at `url`. For https, `ca` is a PEM file of authorities to trust.
-    pub(crate) fn new(url: &str, token: &str, ca: Option<&Path>) -> anyhow::Result<ApiClient> {
+    /// For the server at `url`. For https, `trust` says whose certificates are taken.
+    pub(crate) fn new(url: &str, token: &str, trust: Option<&TlsTrust>) -> anyhow::Result<ApiClient> {
         let not_a_url =
             || anyhow::anyhow!("{url:?} is no server; an address such as http://127.0.0.1:8080 is accepted");
         let uri: Uri = url.parse().map_err(|_| not_a_url())?;
@@ -51,10 +51,10 @@ impl ApiClient {
         let (tls, default_port) = match uri.scheme_str() {
             Some("http") => (None, 80),
             Some("https") => {
-                let ca = ca.context(
+                let trust = trust.context(
                     "https needs --ca FILE: the certificate of the authority, or the server's own",
                 )?;
-                (Some(TlsTrust::Ca(ca.to_owned()).client_config()?), 443)
+                (Some(trust.client_config()?), 443)
             }
             Some(_) | None => return Err(not_a_url()),
         };

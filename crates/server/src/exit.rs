@@ -14,7 +14,7 @@ pub(crate) const USAGE: u8 = 2;
 /// Another server uses the data directory.
 pub(crate) const IN_USE: u8 = 3;
 
-/// `demo --exit`: the campaign ended, but not every device as its script says.
+/// `demo --exit` and `simulate --campaign`: the campaign ended, but not every device as its script says.
 pub(crate) const UNTRUE: u8 = 4;
 
 /// Prints an error with its causes, and says how to end for it.

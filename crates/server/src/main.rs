@@ -19,12 +19,15 @@ mod config;
 mod demo;
 mod exit;
 mod logging;
+mod operator;
 mod platform;
 mod reserve;
 mod say;
 mod serve;
+mod simulate;
 mod tls;
 mod token;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::Token(args) => token::run(args),
         Command::Tls(args) => match &args.command {
             TlsCommand::SelfSigned { out, names } => self_sign(out, names),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use otaru_fleet::TlsTrust;
 use serde_json::{Value, json};
 
 use crate::admin_token;
@@ -38,8 +39,15 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn client(server: &ServerArgs) -> anyhow::Result<ApiClient> {
-    let token = match (&server.token, &server.data_dir) {
-        (Some(token), _) => token.clone(),
+    let token = token(server.token.as_deref(), server.data_dir.as_deref())?;
+    let trust = server.ca.clone().map(TlsTrust::Ca);
+    ApiClient::new(&server.url, &token, trust.as_ref())
+}
+
+/// The token that was given, or the one that a server on this machine keeps.
+pub(crate) fn token(given: Option<&str>, data_dir: Option<&Path>) -> anyhow::Result<String> {
+    Ok(match (given, data_dir) {
+        (Some(token), _) => token.to_owned(),
         (None, Some(dir)) => admin_token::read(dir)?,
         // Where `otaru serve` without flags keeps its data.
         (None, None) if admin_token::is_in(Path::new(DEFAULT_DATA_DIR)) => {
@@ -49,8 +57,7 @@ fn client(server: &ServerArgs) -> anyhow::Result<ApiClient> {
             "no token to ask with; give --data-dir DIR of the server on this machine, or an admin token in \
              OTARU_TOKEN or --token"
         ),
-    };
-    ApiClient::new(&server.url, &token, server.ca.as_deref())
+    })
 }
 
 /// An id as part of a path. Ids are made of nothing that would need escaping.

@@ -6,9 +6,12 @@
 //!   if it was not.
 //! - A running upgrade survives a reboot and a lost link.
 //! - A notice for what is being installed or was installed is ignored, and counted.
+//! - A gateway answers for each of its children as that child's script says; what is for anybody else is counted and
+//!   ignored.
 //!
 //! Not here: what a script does (`script`), and the packets (`link`).
 
+mod member;
 mod session;
 mod upgrade;
 
@@ -24,8 +27,8 @@ use crate::limits::{BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_REFUSED};
 use crate::link::{Link, Login};
 use crate::random::Random;
 use crate::script::{Pace, Script};
+use member::Member;
 use session::Parting;
-use upgrade::Upgrade;
 
 /// What makes a device this device.
 #[derive(Clone, Debug)]
@@ -46,18 +49,38 @@ pub struct DeviceConfig {
     pub subscribes: bool,
     /// Decides its pauses.
     pub seed: u64,
+    /// Who is behind it; it is a gateway if anybody is.
+    pub children: Vec<Child>,
+}
+
+/// A device without a connection of its own. Its gateway hears for it and speaks for it.
+///
+/// It plays its script as far as that is possible without a link: it reboots without its gateway noticing, and if
+/// it loses its link or vanishes, its gateway stays.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// As registered.
+    pub device_id: DeviceId,
+    /// The firmware it runs at first.
+    pub firmware: Version,
+    /// The application it runs; `None` says nothing about it.
+    pub software: Option<Version>,
+    /// How its upgrades go.
+    pub script: Script,
+    /// How fast it goes about them.
+    pub pace: Pace,
+    /// Decides its pauses.
+    pub seed: u64,
 }
 
 /// A device that can be switched on.
 pub struct Device {
-    config: DeviceConfig,
+    secret: String,
+    subscribes: bool,
     site: Arc<Site>,
     random: Random,
-    /// It took a notice and says nothing any more.
-    silent: bool,
-    upgrade: Option<Upgrade>,
-    /// Version and digest of the last upgrade that succeeded.
-    installed: Option<(String, String)>,
+    own: Member,
+    children: Vec<Member>,
 }
 
 /// Tells devices when to stop.
@@ -83,17 +106,26 @@ impl Device {
     /// A device that is switched off.
     #[must_use]
     pub fn new(config: DeviceConfig, site: Arc<Site>) -> Device {
-        let random = Random::seeded(config.seed);
-        Device { config, site, random, silent: false, upgrade: None, installed: None }
+        let DeviceConfig { device_id, secret, firmware, software, script, pace, subscribes, seed, children } =
+            config;
+        let children = children.into_iter().map(Member::child).collect();
+        let own = Child { device_id, firmware, software, script, pace, seed };
+        // Its pauses between connects are a sequence of their own.
+        let random = Random::fork(seed, 1);
+        Device { secret, subscribes, site, random, own: Member::itself(own), children }
     }
 
     /// Lives until it is told to stop or its script ends it.
     pub async fn run(mut self, mut stop: StopSignal) {
-        let id = self.config.device_id.clone();
-        if self.config.script == Script::NeverOnline {
-            self.site.tallies.scripts_done.add(1);
+        let id = self.own.id().clone();
+        if self.own.is_never_there() {
+            self.own.finish(&self.site.tallies);
             return;
         }
+        for child in self.children.iter_mut().filter(|child| child.is_never_there()) {
+            child.finish(&self.site.tallies);
+        }
+        let (mut has_arrived, mut is_rejected) = (false, false);
         let mut failures = 0;
         loop {
             let linked = tokio::select! {
@@ -105,6 +137,8 @@ impl Device {
                 Ok(mut link) => {
                     failures = 0;
                     self.site.tallies.connects.add(1);
+                    self.site.tallies.arrived.add(u64::from(!has_arrived));
+                    has_arrived = true;
                     self.site.tallies.connected.add(1);
                     let parting = self.session(&mut link, &mut stop).await;
                     self.site.tallies.connected.drop_one();
@@ -115,6 +149,7 @@ impl Device {
                             link.close().await;
                             span
                         }
+                        Parting::Dropped(span) => span,
                         Parting::Lost(error) => {
                             tracing::debug!(device_id = %id, %error, "link lost");
                             self.site.tallies.links_lost.add(1);
@@ -132,7 +167,17 @@ impl Device {
                         | crate::link::ConnectError::Login(_) => &self.site.tallies.links_lost,
                     };
                     counter.add(1);
-                    if error.is_final() { BACK_OFF_REFUSED } else { self.back_off(&mut failures) }
+                    if error.is_final() {
+                        if !has_arrived && !is_rejected {
+                            is_rejected = true;
+                            let waiting =
+                                self.children.iter().filter(|child| !child.is_never_there()).count();
+                            self.site.tallies.rejected.add(1 + waiting as u64);
+                        }
+                        BACK_OFF_REFUSED
+                    } else {
+                        self.back_off(&mut failures)
+                    }
                 }
             };
             tokio::select! {
@@ -146,8 +191,7 @@ impl Device {
     async fn connect(&mut self) -> Result<Link, crate::link::ConnectError> {
         self.site.gate.pass().await;
         // A fresh hour on each attempt.
-        let login =
-            Login::of_device(&self.config.device_id, &self.config.secret, clock::unix_ms().div_euclid(1000));
+        let login = Login::of_device(self.own.id(), &self.secret, clock::unix_ms().div_euclid(1000));
         let begin = tokio::time::Instant::now();
         let link = Link::connect(&self.site.endpoint, &login).await?;
         self.site.tallies.connecting.count(begin.elapsed());

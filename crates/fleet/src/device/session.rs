@@ -1,20 +1,18 @@
-//! A device while it is connected.
+//! A device while it is connected: who is meant by what is heard, and what is waited for.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use otaru_proto::{
-    Downlink, DownlinkError, FailureCode, Notice, PackageKind, ProgressReport, ResultCode, Version,
-    VersionReport, decode_downlink, encode_progress_report, encode_version_report, events_down, events_up,
-};
+use otaru_proto::{DeviceId, Downlink, DownlinkError, decode_downlink, events_down, events_up};
 use tokio::time::Instant;
 
-use super::upgrade::{Doing, Done, Upgrade};
+use super::member::Member;
+use super::upgrade::Done;
 use super::{Device, StopSignal};
-use crate::clock;
 use crate::limits::PUBACK_TIMEOUT;
 use crate::link::{Heard, Link, LinkError};
-use crate::script::{CLAIMED, Named, Step};
 
 /// Why a device is not connected any more.
 pub(super) enum Parting {
@@ -22,6 +20,8 @@ pub(super) enum Parting {
     Stopped,
     /// It is off for so long.
     Rebooting(Duration),
+    /// It lost the link without a goodbye, as its script says, for so long.
+    Dropped(Duration),
     /// It is gone for good, without a goodbye.
     Vanished,
     /// It did not want to.
@@ -29,29 +29,45 @@ pub(super) enum Parting {
 }
 
 /// A link, and what was said on it and is not acknowledged.
-struct Talk<'a> {
+pub(super) struct Talk<'a> {
     link: &'a mut Link,
     topic: String,
-    open: VecDeque<(u16, Instant)>,
+    open: VecDeque<Said>,
+}
+
+/// Something that was said.
+pub(super) struct Said {
+    /// Under which it will be acknowledged.
+    pub(super) id: u16,
+    /// About whom it is.
+    subject: DeviceId,
+    since: Instant,
+    /// When the question came that it answers, if one did.
+    pub(super) asked_at: Option<Instant>,
 }
 
 impl Talk<'_> {
-    fn say(&mut self, payload: Vec<u8>) -> Result<u16, LinkError> {
+    pub(super) fn say(
+        &mut self,
+        payload: Vec<u8>,
+        subject: &DeviceId,
+        asked_at: Option<Instant>,
+    ) -> Result<u16, LinkError> {
         let id = self.link.say(&self.topic, payload)?;
-        self.open.push_back((id, Instant::now()));
+        self.open.push_back(Said { id, subject: subject.clone(), since: Instant::now(), asked_at });
         Ok(id)
     }
 
     /// When the link counts as dead unless something is acknowledged.
     fn patience_ends(&self) -> Option<Instant> {
-        self.open.front().map(|(_, since)| *since + PUBACK_TIMEOUT)
+        self.open.front().map(|said| said.since + PUBACK_TIMEOUT)
     }
 }
 
 impl Device {
     /// Everything between CONNACK and the end of the link.
     pub(super) async fn session(&mut self, link: &mut Link, stop: &mut StopSignal) -> Parting {
-        let mut talk = Talk { link, topic: events_up(&self.config.device_id), open: VecDeque::new() };
+        let mut talk = Talk { link, topic: events_up(self.own.id()), open: VecDeque::new() };
         match self.converse(&mut talk, stop).await {
             Ok(parting) => parting,
             Err(error) => Parting::Lost(error),
@@ -59,18 +75,16 @@ impl Device {
     }
 
     async fn converse(&mut self, talk: &mut Talk<'_>, stop: &mut StopSignal) -> Result<Parting, LinkError> {
-        if self.config.subscribes {
-            talk.link.subscribe(&events_down(&self.config.device_id))?;
+        if self.subscribes {
+            talk.link.subscribe(&events_down(self.own.id()))?;
         }
-        if !self.silent {
-            // Allowed at any time, and it settles an upgrade that ended in a reboot.
-            self.report_versions(talk)?;
-        }
-        if let Some(upgrade) = &mut self.upgrade {
-            upgrade.take_up_again();
+        self.own.report_versions(talk)?;
+        self.own.take_up_again();
+        for child in &mut self.children {
+            child.take_up_again();
         }
         loop {
-            if let Some(parting) = self.begin_step(talk)? {
+            if let Some(parting) = self.begin_steps(talk)? {
                 return Ok(parting);
             }
             let patience_ends = talk.patience_ends();
@@ -81,212 +95,81 @@ impl Device {
                     Heard::Message(payload) => self.take_message(talk, &payload)?,
                     Heard::Acknowledged(id) => self.take_acknowledgement(talk, id),
                 },
-                done = wait_for(&mut self.upgrade) => self.take_done(done),
+                () = wait_for(&mut self.own, &mut self.children, |member, done| {
+                    member.take_done(&self.site, done);
+                }) => {}
                 () = sleep_until(patience_ends) => return Err(LinkError::NoAcknowledgement),
             }
         }
     }
 
-    fn take_message(&mut self, talk: &mut Talk<'_>, payload: &[u8]) -> Result<(), LinkError> {
-        if self.silent {
-            return Ok(());
-        }
-        match decode_downlink(payload) {
-            Ok((_subject, Downlink::VersionQuery { .. })) => {
-                self.site.tallies.questions.add(1);
-                self.report_versions(talk)
-            }
-            Ok((_subject, Downlink::Notice(notice))) => self.take_notice(talk, notice),
-            Err(DownlinkError::OtherService { .. } | DownlinkError::UnknownOta { .. }) => Ok(()),
-            Err(error) => {
-                tracing::warn!(device_id = %self.config.device_id, %error, "message not understood");
-                self.site.tallies.unreadable.add(1);
-                Ok(())
+    fn begin_steps(&mut self, talk: &mut Talk<'_>) -> Result<Option<Parting>, LinkError> {
+        for child in &mut self.children {
+            if let Some(parting) = child.begin_step(&self.site, talk)? {
+                return Ok(Some(parting));
             }
         }
+        self.own.begin_step(&self.site, talk)
     }
 
-    fn take_notice(&mut self, talk: &mut Talk<'_>, notice: Notice) -> Result<(), LinkError> {
-        self.site.tallies.notices.add(1);
-        let again = self.installed.as_ref().is_some_and(|(v, s)| *v == notice.version && *s == notice.sign);
-        match &self.upgrade {
-            Some(upgrade) if !upgrade.is_for(&notice) => {
-                let busy = ProgressReport {
-                    code: ResultCode::Failed(FailureCode::DeviceInUse),
-                    progress: None,
-                    progress_unusable: false,
-                    version: self.running(notice.kind).cloned(),
-                    description: Some("another upgrade is running".to_owned()),
-                };
-                self.report(talk, &busy).map(|_id| ())
+    fn take_message(&mut self, talk: &mut Talk<'_>, payload: &[u8]) -> Result<(), LinkError> {
+        let (subject, downlink) = match decode_downlink(payload) {
+            Ok(understood) => understood,
+            Err(DownlinkError::OtherService { .. } | DownlinkError::UnknownOta { .. }) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(device_id = %self.own.id(), %error, "message not understood");
+                self.site.tallies.unreadable.add(1);
+                return Ok(());
             }
-            Some(_) => {
-                self.site.tallies.notices_repeated.add(1);
-                Ok(())
-            }
-            None if again => {
-                self.site.tallies.notices_repeated.add(1);
-                Ok(())
-            }
-            None => {
-                let steps = self.config.script.steps(self.config.pace, &mut self.random);
-                self.upgrade = Some(Upgrade::new(notice, steps));
-                Ok(())
-            }
+        };
+        let site = std::sync::Arc::clone(&self.site);
+        let Some(member) = self.member(subject.as_ref()) else {
+            tracing::warn!(device_id = %self.own.id(), ?subject, "message for nobody here");
+            self.site.tallies.unreadable.add(1);
+            return Ok(());
+        };
+        match downlink {
+            Downlink::VersionQuery { .. } => member.take_question(&site, talk),
+            Downlink::Notice(notice) => member.take_notice(&site, talk, notice),
         }
     }
 
     fn take_acknowledgement(&mut self, talk: &mut Talk<'_>, id: u16) {
-        let Some(place) = talk.open.iter().position(|(open, _)| *open == id) else { return };
-        if let Some((_, since)) = talk.open.remove(place) {
-            self.site.tallies.reports.add(1);
-            self.site.tallies.reporting.count(since.elapsed());
+        let Some(place) = talk.open.iter().position(|said| said.id == id) else { return };
+        let Some(said) = talk.open.remove(place) else { return };
+        let site = std::sync::Arc::clone(&self.site);
+        site.tallies.reports.add(1);
+        site.tallies.reporting.count(said.since.elapsed());
+        if let Some(asked_at) = said.asked_at {
+            site.tallies.answering.count(asked_at.elapsed());
         }
-        if let Some(upgrade) = &mut self.upgrade
-            && matches!(upgrade.doing, Doing::Saying(said) if said == id)
-        {
-            upgrade.next();
-        }
-    }
-
-    fn take_done(&mut self, done: Done) {
-        let Some(upgrade) = &mut self.upgrade else { return };
-        match done {
-            Done::Pause => upgrade.next(),
-            Done::Fetch(Ok(fetched)) => {
-                let whole = upgrade.steps.front() == Some(&Step::Fetch);
-                self.site.tallies.downloads.add(u64::from(whole));
-                self.site.tallies.download_bytes.add(fetched.bytes);
-                upgrade.next();
-            }
-            Done::Fetch(Err(error)) => {
-                tracing::warn!(
-                    device_id = %self.config.device_id,
-                    error = %super::chain(&error),
-                    "download failed"
-                );
-                self.site.tallies.downloads_failed.add(1);
-                upgrade.give_up(&error);
-            }
+        if let Some(member) = self.member(Some(&said.subject)) {
+            member.take_acknowledgement(&site, &said);
         }
     }
 
-    /// Begins what comes next, if nothing is being done. What takes no time is done here.
-    fn begin_step(&mut self, talk: &mut Talk<'_>) -> Result<Option<Parting>, LinkError> {
-        while let Some(upgrade) = &mut self.upgrade
-            && matches!(upgrade.doing, Doing::Nothing)
-        {
-            let Some(step) = upgrade.steps.front().cloned() else {
-                self.end_upgrade();
-                break;
-            };
-            match step {
-                Step::Report { code, progress, names, description } => {
-                    let notice = &upgrade.notice;
-                    let version = match names {
-                        Named::Running => running(&self.config, notice.kind).cloned(),
-                        Named::Announced => Version::as_sent(&notice.version),
-                        Named::Other => Version::as_sent(CLAIMED),
-                    };
-                    let report = ProgressReport {
-                        code,
-                        progress,
-                        progress_unusable: false,
-                        version,
-                        description: Some(description.to_owned()),
-                    };
-                    let id = self.report(talk, &report)?;
-                    if let Some(upgrade) = &mut self.upgrade {
-                        upgrade.doing = Doing::Saying(id);
-                    }
-                }
-                Step::Pause(span) => upgrade.doing = Doing::Pausing(Box::pin(tokio::time::sleep(span))),
-                Step::Fetch | Step::FetchHalf => {
-                    let (downloader, notice) = (self.site.downloader.clone(), upgrade.notice.clone());
-                    let half = step == Step::FetchHalf;
-                    upgrade.doing = Doing::Fetching(Box::pin(async move {
-                        if half {
-                            downloader.fetch_half(&notice).await
-                        } else {
-                            downloader.fetch(&notice).await
-                        }
-                    }));
-                }
-                Step::Install => {
-                    upgrade.next();
-                    self.run_announced();
-                }
-                Step::Reboot(span) => {
-                    upgrade.next();
-                    self.run_announced();
-                    return Ok(Some(Parting::Rebooting(span)));
-                }
-                Step::FallSilent => {
-                    self.silent = true;
-                    self.upgrade = None;
-                    self.site.tallies.scripts_done.add(1);
-                }
-                Step::Vanish => {
-                    self.site.tallies.scripts_done.add(1);
-                    return Ok(Some(Parting::Vanished));
-                }
-            }
+    /// Who is meant: the device itself if nobody is named.
+    fn member(&mut self, subject: Option<&DeviceId>) -> Option<&mut Member> {
+        match subject {
+            None => Some(&mut self.own),
+            Some(id) if id == self.own.id() => Some(&mut self.own),
+            Some(id) => self.children.iter_mut().find(|child| child.id() == id),
         }
-        Ok(None)
-    }
-
-    fn end_upgrade(&mut self) {
-        if let Some(upgrade) = self.upgrade.take() {
-            let notice = upgrade.notice;
-            if self.running(notice.kind).is_some_and(|version| version.as_str() == notice.version) {
-                self.installed = Some((notice.version, notice.sign));
-            }
-            self.site.tallies.scripts_done.add(1);
-        }
-    }
-
-    /// From here on the device runs what it was told to.
-    fn run_announced(&mut self) {
-        let Some(upgrade) = &self.upgrade else { return };
-        let announced = Version::as_sent(&upgrade.notice.version);
-        match (upgrade.notice.kind, announced) {
-            (PackageKind::Firmware, Some(version)) => self.config.firmware = version,
-            (PackageKind::Software, version) => self.config.software = version,
-            (PackageKind::Firmware, None) => {}
-        }
-    }
-
-    fn running(&self, kind: PackageKind) -> Option<&Version> {
-        running(&self.config, kind)
-    }
-
-    fn report_versions(&mut self, talk: &mut Talk<'_>) -> Result<(), LinkError> {
-        let report = VersionReport {
-            fw_version: Some(self.config.firmware.clone()),
-            sw_version: self.config.software.clone(),
-            modules: Vec::new(),
-        };
-        let payload = encode_version_report(&self.config.device_id, &report, Some(clock::unix_ms()));
-        talk.say(payload).map(|_id| ())
-    }
-
-    fn report(&self, talk: &mut Talk<'_>, report: &ProgressReport) -> Result<u16, LinkError> {
-        talk.say(encode_progress_report(&self.config.device_id, report, Some(clock::unix_ms())))
     }
 }
 
-fn running(config: &super::DeviceConfig, kind: PackageKind) -> Option<&Version> {
-    match kind {
-        PackageKind::Firmware => Some(&config.firmware),
-        PackageKind::Software => config.software.as_ref(),
-    }
-}
-
-async fn wait_for(upgrade: &mut Option<Upgrade>) -> Done {
-    match upgrade {
-        Some(upgrade) => upgrade.wait().await,
-        None => std::future::pending().await,
-    }
+/// Waits until anybody's pause or download has ended, and lets `take` have it. Cancel safe.
+async fn wait_for(own: &mut Member, children: &mut [Member], mut take: impl FnMut(&mut Member, Done)) {
+    poll_fn(|cx| {
+        for member in std::iter::once(&mut *own).chain(children.iter_mut()) {
+            if let Poll::Ready(done) = member.poll_done(cx) {
+                take(member, done);
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -4,9 +4,10 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use otaru_proto::{FailureCode, Notice, ResultCode};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::download::{DownloadError, Fetched};
 use crate::script::{Named, Step};
@@ -19,6 +20,8 @@ pub(super) struct Upgrade {
     pub(super) steps: VecDeque<Step>,
     /// How the first one is being done.
     pub(super) doing: Doing,
+    /// When it was told.
+    pub(super) since: Instant,
 }
 
 /// What a step waits for.
@@ -41,7 +44,7 @@ pub(super) enum Done {
 
 impl Upgrade {
     pub(super) fn new(notice: Notice, steps: Vec<Step>) -> Upgrade {
-        Upgrade { notice, steps: steps.into(), doing: Doing::Nothing }
+        Upgrade { notice, steps: steps.into(), doing: Doing::Nothing, since: Instant::now() }
     }
 
     /// Whether a notice announces what this upgrade installs.
@@ -79,15 +82,12 @@ impl Upgrade {
         self.doing = Doing::Nothing;
     }
 
-    /// Waits for the end of a pause or a download; for ever if there is neither. Cancel safe.
-    pub(super) async fn wait(&mut self) -> Done {
+    /// Whether a pause or a download has come to its end; never, if there is neither.
+    pub(super) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
         match &mut self.doing {
-            Doing::Nothing | Doing::Saying(_) => std::future::pending().await,
-            Doing::Pausing(sleep) => {
-                sleep.await;
-                Done::Pause
-            }
-            Doing::Fetching(fetch) => Done::Fetch(fetch.await),
+            Doing::Nothing | Doing::Saying(_) => Poll::Pending,
+            Doing::Pausing(sleep) => sleep.as_mut().poll(cx).map(|()| Done::Pause),
+            Doing::Fetching(fetch) => fetch.as_mut().poll(cx).map(Done::Fetch),
         }
     }
 }

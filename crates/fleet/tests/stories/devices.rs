@@ -116,3 +116,70 @@ async fn a_report_that_was_not_acknowledged_is_said_again_on_the_next_link() {
     stage.hears(&["0/10 1.4.0", "0/50 1.4.0", "0/90 1.4.0", "0/100 1.5.0"]).await;
     assert_eq!(stage.crowd.tallies().links_lost.get(), 1);
 }
+
+#[tokio::test]
+async fn a_distrustful_device_says_everything_twice_and_runs_the_upgrade_once() {
+    let mut stage = Stage::with(Script::ReportsTwice).await;
+    stage.hears(HELLO).await;
+    stage.tells("1.5.0");
+    stage.hears(&["0/10 1.4.0", "0/10 1.4.0", "0/50 1.4.0", "0/50 1.4.0", "0/90 1.4.0", "0/90 1.4.0"]).await;
+    stage.hears(&["gone", "connected lamp_1", "version 1.5.0", "0/100 1.5.0", "0/100 1.5.0"]).await;
+    stage.until(|did| did.scripts_done == 1).await;
+    let did = stage.crowd.tallies().now();
+    assert_eq!((did.downloads, did.upgrading.count, did.arrived), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_device_that_loses_its_link_while_downloading_comes_back_and_downloads_again() {
+    let mut stage = Stage::with(Script::DropsLink).await;
+    stage.hears(HELLO).await;
+    stage.tells("1.5.0");
+    stage.hears(&["0/10 1.4.0", "0/30 1.4.0", "gone"]).await;
+    stage.hears(&["connected lamp_1", "version 1.4.0", "0/50 1.4.0", "0/100 1.5.0"]).await;
+    let did = stage.crowd.tallies().now();
+    assert_eq!((did.connects, did.arrived, did.links_lost, did.downloads), (2, 1, 0, 1));
+    assert!(did.download_bytes > stage.http.package.len() as u64, "half of it came twice: {did:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_answers_for_its_child_and_for_itself_each_as_its_script_says() {
+    let mut stage = Stage::with_child(Script::Gateway, Script::Succeeds { reboots: true }).await;
+    stage.hears(HELLO).await;
+    stage.asks_about("button_1");
+    stage.hears(&["button_1: version 1.4.0"]).await;
+    stage.tells_about("button_1", "1.5.0");
+    // The child reboots and its gateway stays.
+    stage.hears(&["button_1: 0/10 1.4.0", "button_1: 0/50 1.4.0"]).await;
+    stage.hears(&["button_1: 0/90 1.4.0", "button_1: 0/100 1.5.0"]).await;
+    stage.asks();
+    stage.hears(&["version 1.4.0"]).await;
+    stage.tells("1.5.0");
+    stage.hears(&["0/10 1.4.0", "0/50 1.4.0", "0/90 1.4.0", "0/100 1.5.0"]).await;
+    stage.until(|did| did.scripts_done == 2).await;
+    let did = stage.crowd.tallies().now();
+    assert_eq!((did.connects, did.questions, did.notices, did.notices_repeated), (1, 2, 2, 0));
+    assert_eq!((did.answering.count, did.upgrading.count), (2, 2));
+}
+
+#[tokio::test]
+async fn a_gateway_does_not_answer_for_a_child_that_is_never_there_nor_for_strangers() {
+    let mut stage = Stage::with_child(Script::Gateway, Script::NeverOnline).await;
+    stage.hears(HELLO).await;
+    stage.asks_about("button_1");
+    stage.asks_about("stranger_1");
+    stage.asks();
+    stage.hears(&["version 1.4.0"]).await;
+    let did = stage.crowd.tallies().now();
+    assert_eq!((did.questions, did.unreadable, did.scripts_done), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_child_that_vanishes_leaves_its_gateway_connected() {
+    let mut stage = Stage::with_child(Script::Gateway, Script::Vanishes).await;
+    stage.hears(HELLO).await;
+    stage.tells_about("button_1", "1.5.0");
+    stage.asks_about("button_1");
+    stage.asks();
+    stage.hears(&["version 1.4.0"]).await;
+    assert_eq!(stage.crowd.tallies().connected.get(), 1);
+}

@@ -77,3 +77,11 @@ async fn packages_come_over_tls_as_well() {
     let fetched = downloader.fetch(&http.notice("1.5.0")).await.unwrap();
     assert_eq!(fetched, Fetched { bytes: http.package.len() as u64, tries: 2 });
 }
+
+#[tokio::test]
+async fn one_that_pretends_asks_for_nothing() {
+    let http = Http::serve(vec![]).await;
+    let fetched = Downloader::pretending().fetch(&http.notice("1.5.0")).await.unwrap();
+    assert_eq!((fetched.bytes, fetched.tries), (0, 0));
+    assert!(http.heads.lock().unwrap().is_empty());
+}

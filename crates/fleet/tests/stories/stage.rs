@@ -12,10 +12,12 @@ use mqtt_protocol_core::mqtt::connection::Event;
 use mqtt_protocol_core::mqtt::packet::{Packet, Qos, v3_1_1};
 use mqtt_protocol_core::mqtt::prelude::*;
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
-use otaru_fleet::{Crowd, DeviceConfig, Downloader, Endpoint, Pace, Script, Site, TalliesNow, TlsTrust};
+use otaru_fleet::{
+    Child, Crowd, DeviceConfig, Downloader, Endpoint, Pace, Script, Site, TalliesNow, TlsTrust,
+};
 use otaru_proto::{
-    Access, DeviceId, Downlink, EventBody, Notice, PackageKind, Version, decode_uplink, encode_downlink,
-    events_down,
+    Access, DeviceId, Downlink, EventBody, Notice, PackageKind, Subject, Version, decode_uplink,
+    encode_downlink, events_down,
 };
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -104,6 +106,7 @@ pub fn device(id: &str, script: Script) -> DeviceConfig {
         pace: Pace { step: Duration::from_millis(5), reboot: Duration::from_millis(20) },
         subscribes: true,
         seed: 1,
+        children: Vec::new(),
     }
 }
 
@@ -131,9 +134,21 @@ impl Stage {
     }
 
     pub async fn with_manners(script: Script, manners: Manners) -> Stage {
+        Stage::with_device(device("lamp_1", script), manners).await
+    }
+
+    /// A gateway with one child.
+    pub async fn with_child(gateway: Script, child: Script) -> Stage {
+        let DeviceConfig { firmware, software, script, pace, seed, .. } = device("lamp_1", child);
+        let device_id = DeviceId::parse("button_1").unwrap();
+        let child = Child { device_id, firmware, software, script, pace, seed };
+        let gateway = DeviceConfig { children: vec![child], ..device("lamp_1", gateway) };
+        Stage::with_device(gateway, Manners::Acknowledges).await
+    }
+
+    async fn with_device(device: DeviceConfig, manners: Manners) -> Stage {
         let platform = Platform::open(manners).await;
         let mut crowd = crowd(platform.address, None);
-        let device = device("lamp_1", script);
         let id = device.device_id.clone();
         crowd.add(device);
         Stage { crowd, platform, device: id, http: Http::serve(vec![Answer::Whole; 16]).await }
@@ -165,6 +180,17 @@ impl Stage {
 
     pub fn tells(&self, version: &str) {
         self.platform.says(&self.device, &Downlink::Notice(self.http.notice(version)));
+    }
+
+    /// On the device's link, about somebody else.
+    pub fn asks_about(&self, other: &str) {
+        self.platform.says(&DeviceId::parse(other).unwrap(), &Downlink::VersionQuery { task: None });
+    }
+
+    /// On the device's link, to somebody else.
+    pub fn tells_about(&self, other: &str, version: &str) {
+        let notice = Downlink::Notice(self.http.notice(version));
+        self.platform.says(&DeviceId::parse(other).unwrap(), &notice);
     }
 }
 
@@ -230,8 +256,8 @@ async fn converse(mut socket: impl AsyncRead + AsyncWrite + Unpin, doors: &Doors
                     let granted = mqtt::result_code::SubackReturnCode::SuccessMaximumQos1;
                     queue.extend(mqtt.checked_send(suback.return_codes(vec![granted]).build().unwrap()));
                 } else if let Packet::V3_1_1Publish(publish) = packet {
-                    let words = read(publish.payload().as_slice());
-                    let is_progress = !words.starts_with("version");
+                    let words = read(&topic, publish.payload().as_slice());
+                    let is_progress = !words.contains("version");
                     let _ = doors.tell.send(words);
                     if is_progress && doors.hangs_up.swap(false, Ordering::Relaxed) {
                         break 'link;
@@ -245,9 +271,15 @@ async fn converse(mut socket: impl AsyncRead + AsyncWrite + Unpin, doors: &Doors
     let _ = doors.tell.send("gone".into());
 }
 
-/// A message in few words: `version 1.4.0`, `0/50 1.4.0`.
-fn read(payload: &[u8]) -> String {
+/// A message in few words: `version 1.4.0`, `0/50 1.4.0`; with the name of whom it is about, if that is not the one
+/// whose topic to listen on is `topic`.
+fn read(topic: &str, payload: &[u8]) -> String {
     let uplink = decode_uplink(payload).unwrap();
+    let about = match &uplink.subject {
+        Subject::Named(id) if events_down(id) != topic => format!("{id}: "),
+        Subject::Named(_) | Subject::Connected => String::new(),
+        Subject::Unusable(id) => panic!("about {id:?}"),
+    };
     assert_eq!(uplink.tolerances, [], "a simulated device speaks the published form");
     let words = uplink.events.iter().map(|event| match &event.body {
         EventBody::VersionReport(report) => {
@@ -263,7 +295,7 @@ fn read(payload: &[u8]) -> String {
         | EventBody::Nameless
         | EventBody::Rejected { .. }) => panic!("a simulated device does not say {other:?}"),
     });
-    words.collect::<Vec<_>>().join(", ")
+    about + &words.collect::<Vec<_>>().join(", ")
 }
 
 /// What the download server does with a request.

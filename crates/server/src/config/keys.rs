@@ -85,7 +85,7 @@ pub(super) fn of_variable(variable: &str) -> Option<&'static Key> {
 }
 
 /// The candidate that was probably meant: at most a third of its characters are different.
-pub(super) fn meant<'a>(found: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn meant<'a>(found: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (edits(found, candidate), candidate))
         .filter(|(edits, candidate)| *edits <= candidate.len() / 3)

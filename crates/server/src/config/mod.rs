@@ -12,10 +12,11 @@ mod check;
 mod keys;
 mod raw;
 mod url;
-mod values;
+pub(crate) mod values;
 
 pub(crate) use check::{Config, LogFormat, Secrets, check};
-pub(crate) use raw::{Mistakes, Raw};
+pub(crate) use keys::meant;
+pub(crate) use raw::{Mistake, Mistakes, Origin, Raw};
 pub(crate) use url::PublicUrl;
 
 /// The documented default file, which is also the first layer.

@@ -51,6 +51,13 @@ pub(crate) struct Mistake {
     pub(super) remedy: String,
 }
 
+impl Mistake {
+    /// A mistake in a file that is not the configuration.
+    pub(crate) fn at(key: &str, value: Option<String>, origin: Origin, remedy: String) -> Mistake {
+        Mistake { key: key.to_owned(), value, origin, remedy }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.key)?;
@@ -64,7 +71,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Everything that is wrong. Never empty.
+/// Everything that is wrong with a configuration or a profile. Never empty.
 #[derive(Debug)]
 pub(crate) struct Mistakes(pub(crate) Vec<Mistake>);
 

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(super) const DURATION: &str =
+pub(crate) const DURATION: &str =
     "a duration such as \"25h\", \"3min\", \"90s\", \"200ms\" or \"1h30min\" is accepted";
 pub(super) const SIZE: &str =
     "a number of bytes or a size such as \"64KiB\", \"256MiB\" or \"1GiB\" is accepted";
@@ -16,7 +16,7 @@ pub(super) const ADDRESS: &str =
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// One or more of number and unit, without spaces between.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
     if rest.is_empty() {
@@ -43,7 +43,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A number of bytes, with or without a binary unit.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -10,7 +10,7 @@ pub(super) const OLD_VERSION: &str = "1.4.0";
 pub(super) const NEW_VERSION: &str = "1.5.0";
 
 /// The demo's devices and the bytes they will run.
-pub(super) struct Cast {
+pub(crate) struct Cast {
     pub(super) players: Vec<Player>,
     pub(super) package: Vec<u8>,
 }
@@ -54,7 +54,7 @@ fn mix() -> ScriptMix {
 
 impl Cast {
     /// The cast that a seed decides.
-    pub(super) fn draw(devices: u32, seed: u64) -> anyhow::Result<Cast> {
+    pub(crate) fn draw(devices: u32, seed: u64) -> anyhow::Result<Cast> {
         let mut random = Random::seeded(seed);
         let scripts = mix().cast(devices as usize, &mut random);
         let mut players = Vec::with_capacity(scripts.len());
@@ -71,11 +71,17 @@ impl Cast {
                 pace: PACE,
                 subscribes: number % 2 == 0,
                 seed: random.next_u64(),
+                children: Vec::new(),
             };
             players.push(Player { node_id, device });
         }
         let package = (0..PACKAGE_BYTES / 8).flat_map(|_| random.next_u64().to_le_bytes()).collect();
         Ok(Cast { players, package })
+    }
+
+    /// Every device with what it does.
+    pub(crate) fn scripts(&self) -> impl Iterator<Item = (&DeviceId, &Script)> {
+        self.players.iter().map(|player| (&player.device.device_id, &player.device.script))
     }
 }
 

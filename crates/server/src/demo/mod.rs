@@ -3,13 +3,12 @@
 //! What happens here is what an operator would do with `curl`: products, devices, packages and campaigns are made
 //! over HTTP, devices connect over MQTT, and what is shown is read from the API.
 //!
-//! Start at `cast` for who takes part; `stage` is what the operator does, `show` what is seen meanwhile, `verdict`
-//! what came of it.
+//! Start at `cast` for who takes part; `stage` is what the operator does, `show` what is seen meanwhile. What came
+//! of it is `verdict`'s, beside this folder.
 
 mod cast;
 mod show;
 mod stage;
-mod verdict;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,8 +22,8 @@ use crate::client::ApiClient;
 use crate::config::{Raw, check};
 use crate::platform::{Listening, Platform};
 use crate::serve::Signals;
-use crate::{exit, logging};
-use cast::Cast;
+use crate::{exit, logging, operator, verdict};
+pub(crate) use cast::Cast;
 
 /// The demo's timers are small, so that silence shows within half a minute. Each is well above what a healthy
 /// device needs at the demo's pace.
@@ -105,22 +104,22 @@ struct Played {
 async fn play(args: &DemoArgs, listening: &Listening, token: &str) -> anyhow::Result<Played> {
     let http = listening.http.context("the demo's settings have an HTTP listener")?;
     let mqtt = listening.mqtt.context("the demo's settings have an MQTT listener")?;
-    let operator = ApiClient::new(&format!("http://{http}"), token, None)?;
+    let api = ApiClient::new(&format!("http://{http}"), token, None)?;
     let cast = Cast::draw(args.devices, args.seed)?;
 
     show::opening(listening, &cast);
-    let package = stage::prepare(&operator, &cast).await?;
+    let package = stage::prepare(&api, &cast).await?;
     let endpoint = Endpoint { host: mqtt.ip().to_string(), port: mqtt.port(), tls: None };
     let site = Site::new(endpoint, Downloader::default(), otaru_fleet::limits::CONNECTS_PER_SEC);
     let mut crowd = Crowd::at(site);
     for player in &cast.players {
         crowd.add(player.device.clone());
     }
-    let campaign = stage::start(&operator, &package).await?;
-    let took = show::watch(&operator, &campaign, args.devices, crowd.tallies()).await?;
+    let campaign = stage::start(&api, &package).await?;
+    let took = show::watch(&api, &campaign, args.devices, crowd.tallies()).await?;
 
-    let deployments = stage::deployments(&operator, &campaign).await?;
-    let verdict = verdict::compare(&cast, &deployments);
+    let deployments = operator::deployments(&api, &campaign).await?;
+    let verdict = verdict::compare(cast.scripts(), &deployments);
     let tallies = crowd.tallies().now();
     show::breakdown(&deployments, took, &tallies);
     show::verdict(&verdict);

@@ -12,11 +12,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::cast::Cast;
-use super::stage::{self, Shown};
-use super::verdict::Verdict;
 use crate::client::ApiClient;
+use crate::operator::{self, Shown};
 use crate::platform::Listening;
 use crate::say;
+use crate::verdict::Verdict;
 
 /// A line on stdout. The demo goes on if nobody listens.
 macro_rules! shown {
@@ -57,7 +57,7 @@ pub(super) fn opening(listening: &Listening, cast: &Cast) {
 
 /// Shows the campaign until it has ended. Returns how long that took.
 pub(super) async fn watch(
-    operator: &ApiClient,
+    api: &ApiClient,
     campaign_id: &str,
     devices: u32,
     tallies: &Tallies,
@@ -65,7 +65,7 @@ pub(super) async fn watch(
     let begin = Instant::now();
     let mut view = View::new(devices);
     loop {
-        let campaign = stage::campaign(operator, campaign_id).await?;
+        let campaign = operator::campaign(api, campaign_id).await?;
         view.update(&campaign["counts"], tallies, begin.elapsed());
         if campaign["state"] == "finished" {
             view.end();

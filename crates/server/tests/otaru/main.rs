@@ -6,5 +6,6 @@ mod config;
 mod demo;
 mod running;
 mod serve;
+mod simulate;
 mod tls;
 mod token;

@@ -190,7 +190,7 @@ pub async fn metric(endpoint: &Endpoint, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {name} in {shown}"))
 }
 
-async fn ask_for_text(
+pub async fn ask_for_text(
     endpoint: &Endpoint,
     token: &str,
     method: &str,

@@ -237,6 +237,7 @@ async fn one_device(server: &Server, mqtt: Endpoint) -> Crowd {
         pace: Pace::default(),
         subscribes: false,
         seed: 1,
+        children: Vec::new(),
     });
     let acknowledged = async {
         while crowd.tallies().reports.get() == 0 {

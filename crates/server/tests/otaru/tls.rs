@@ -73,6 +73,7 @@ async fn a_self_made_certificate_serves_operators_and_devices() {
         pace: Pace::default(),
         subscribes: false,
         seed: 1,
+        children: Vec::new(),
     });
     let online = async {
         loop {

@@ -2,25 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use super::cast::Cast;
-use super::stage::Shown;
+use otaru_fleet::Script;
+use otaru_proto::DeviceId;
+
+use crate::operator::Shown;
 
 /// What the comparison found.
-pub(super) struct Verdict {
-    pub(super) devices: usize,
+pub(crate) struct Verdict {
+    pub(crate) devices: usize,
     /// One sentence for each device that ended otherwise than its script says.
-    pub(super) differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
     /// A device worth looking at.
-    pub(super) example: String,
+    pub(crate) example: String,
 }
 
 /// Holds what the platform says against what the scripts say.
-pub(super) fn compare(cast: &Cast, deployments: &[Shown]) -> Verdict {
+pub(crate) fn compare<'a>(
+    cast: impl Iterator<Item = (&'a DeviceId, &'a Script)>,
+    deployments: &[Shown],
+) -> Verdict {
     let mut found: BTreeMap<&str, &Shown> =
         deployments.iter().map(|shown| (shown.device_id.as_str(), shown)).collect();
-    let mut differences = Vec::new();
-    for player in &cast.players {
-        let (device, script) = (player.device.device_id.as_str(), &player.device.script);
+    let (mut devices, mut differences) = (0, Vec::new());
+    for (device, script) in cast {
+        devices += 1;
+        let device = device.as_str();
         let ending = script.ending();
         let expected = wording(ending.outcome(), ending.result_code());
         let Some(shown) = found.remove(device) else {
@@ -41,7 +47,7 @@ pub(super) fn compare(cast: &Cast, deployments: &[Shown]) -> Verdict {
         .extend(found.keys().map(|device| format!("{device} is in the campaign and was never registered")));
     let failed = deployments.iter().find(|shown| shown.outcome.as_deref() == Some("failed"));
     let example = failed.or(deployments.first()).map_or_else(String::new, |shown| shown.device_id.clone());
-    Verdict { devices: cast.players.len(), differences, example }
+    Verdict { devices, differences, example }
 }
 
 fn wording(outcome: &str, code: Option<i64>) -> String {
@@ -54,26 +60,27 @@ fn wording(outcome: &str, code: Option<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::Cast;
 
     /// What a truthful platform shows about a cast.
     fn truth(cast: &Cast) -> Vec<Shown> {
-        let shown = |player: &crate::demo::cast::Player| {
-            let ending = player.device.script.ending();
+        let shown = |(device_id, script): (&DeviceId, &Script)| {
+            let ending = script.ending();
             Shown {
-                device_id: player.device.device_id.to_string(),
+                device_id: device_id.to_string(),
                 state: "finished".into(),
                 outcome: Some(ending.outcome().into()),
                 result_code: ending.result_code().or(Some(0)),
                 explanation: "because".into(),
             }
         };
-        cast.players.iter().map(shown).collect()
+        cast.scripts().map(shown).collect()
     }
 
     #[test]
     fn the_truth_has_no_differences() {
         let cast = Cast::draw(60, 3).unwrap();
-        assert_eq!(compare(&cast, &truth(&cast)).differences, Vec::<String>::new());
+        assert_eq!(compare(cast.scripts(), &truth(&cast)).differences, Vec::<String>::new());
     }
 
     #[test]
@@ -90,7 +97,7 @@ mod tests {
         let lost = told.remove(told.iter().position(|shown| shown.result_code == Some(10)).unwrap());
         told.push(Shown { device_id: "stranger".into(), ..lost });
 
-        let differences = compare(&cast, &told).differences.join("\n");
+        let differences = compare(cast.scripts(), &told).differences.join("\n");
         for expected in [
             "lies about its version: expected version_mismatch, got installed (because)",
             "expected failed with code 7, got failed with code 1",
