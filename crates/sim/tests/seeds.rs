@@ -51,9 +51,8 @@ fn no_history_breaks_a_promise() {
 #[test]
 fn what_was_broken_once_stays_whole() {
     // A store that stood still without an error: the time for an answer went on, and was over before the question was said.
-    for seed in [20_881] {
-        assert_eq!(play(&Scenario::of(seed), false).broken, None, "seed {seed}");
-    }
+    let seed = 20_881;
+    assert_eq!(play(&Scenario::of(seed), false).broken, None, "seed {seed}");
 }
 
 #[test]
