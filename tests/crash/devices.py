@@ -224,8 +224,10 @@ class Device:
         report.acknowledged.set_result(None)
 
     def hear_query(self):
-        if self.boots_into is not None:
-            return                           # busy installing: such devices answer nothing
+        if self.boots_into is not None or any(report.ends == self.job for report in self.waiting if report.ends is not None):
+            # Busy installing, or with its last word: such devices answer nothing. An answer after the last word could be
+            # taken for one to the next campaign, since a question does not say which campaign asks.
+            return
         following, ends = self.handled + 1, None
         if self.job is None and following < self.fleet.campaigns and self.behaviour(following) == "already_latest":
             self.ran_before.setdefault(following, version_of(following))
