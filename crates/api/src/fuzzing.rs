@@ -140,7 +140,9 @@ enum Plain {
 fn plain_range(range: &[u8]) -> Option<Plain> {
     let (first, last) = std::str::from_utf8(range).ok()?.strip_prefix("bytes=")?.split_once('-')?;
     let number = |digits: &str| {
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten()
+        // A range in more digits may be ignored, and is.
+        let is_plain = digits.len() <= 30 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_plain.then(|| digits.parse::<u64>().ok()).flatten()
     };
     match (first, last) {
         ("", last) => Some(Plain::Last(number(last)?)),
@@ -176,7 +178,7 @@ pub fn check_device_body(bytes: &[u8]) {
             else {
                 return;
             };
-            let tree = object(body);
+            let Some(tree) = object(body) else { return };
             // Of two members with the same name none is preferred: the body is refused.
             assert_eq!(tree["device_id"], device_id);
             assert_eq!(tree["sign_type"], sign_type);
@@ -185,13 +187,14 @@ pub fn check_device_body(bytes: &[u8]) {
         }
         1 => {
             if parse::<Properties>(body).is_ok() {
-                assert!(object(body)["services"].is_array());
+                assert!(object(body).is_none_or(|tree| tree["services"].is_array()));
             }
             assert_eq!(told(over_http(Said::Properties)), told(over_mqtt("properties/report")));
         }
         2 => {
             if let Ok(ChildrenProperties { devices }) = parse::<ChildrenProperties>(body) {
-                assert_eq!(object(body)["devices"].as_array().unwrap().len(), devices.len());
+                let sent = object(body).map(|tree| tree["devices"].as_array().unwrap().len());
+                assert!(sent.is_none_or(|sent| sent == devices.len()));
             }
             // Over HTTP a batch that cannot be read is one of nobody.
             let nobody = Told::ChildrensProperties(Vec::new());
@@ -218,12 +221,12 @@ fn told(reading: UplinkReading) -> Option<Told> {
     }
 }
 
-/// What a body that was accepted is to somebody else. `null` where a reader that keeps everything finds something that
-/// the one that skips did not look at.
-fn object(body: &[u8]) -> Value {
-    let tree: Value = serde_json::from_slice(body).unwrap();
-    assert!(tree.is_object(), "{tree} is no object");
-    tree
+/// What a body that was accepted is to a reader that keeps everything. `None` if there is something in it that only such
+/// a reader looks at: half a surrogate or a number too large, in a member that is skipped.
+fn object(body: &[u8]) -> Option<Value> {
+    assert_eq!(body.trim_ascii_start().first(), Some(&b'{'), "no object");
+    assert!(std::str::from_utf8(body).is_ok(), "no text");
+    serde_json::from_slice(body).ok()
 }
 
 #[cfg(test)]

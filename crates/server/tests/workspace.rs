@@ -187,8 +187,14 @@ fn every_fuzz_target_has_a_corpus_that_is_replayed() {
     .concat();
     for target in targets {
         assert!(checks.contains(&format!("replay(\"{target}\", check_")), "nobody replays {target}");
-        assert!(page.contains(&format!("| `{target}` |")), "fuzz/README.md does not say what {target} promises");
-        assert!(manifest.contains(&format!("name = \"{target}\"")), "fuzz/Cargo.toml does not build {target}");
+        assert!(
+            page.contains(&format!("| `{target}` |")),
+            "fuzz/README.md does not say what {target} promises"
+        );
+        assert!(
+            manifest.contains(&format!("name = \"{target}\"")),
+            "fuzz/Cargo.toml does not build {target}"
+        );
     }
 }
 

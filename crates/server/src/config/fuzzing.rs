@@ -144,6 +144,8 @@ pub(crate) fn check_value(bytes: &[u8]) {
             assert_eq!(PublicUrl::parse(&shown), Ok(url.clone()));
             assert!(!url.host().is_empty() && shown.contains(url.host()));
             assert!(!shown.chars().any(|c| c.is_whitespace() || c.is_control()), "{shown:?}");
+            let port = shown.rsplit(':').next().unwrap();
+            assert!(port.bytes().all(|byte| byte.is_ascii_digit()), "{shown:?}");
         }
         Err(why) => assert!(!why.is_empty()),
     }
