@@ -78,7 +78,6 @@ fn routed() -> Router {
     Router::new().route(PATH, get(show))
 }
 
-#[expect(clippy::unused_async, reason = "a route is a future")]
 async fn show(Id(id): Id, asked: Asked) -> Response {
     let token = asked.all("access_token").next().map(str::to_owned);
     let mut response = StatusCode::OK.into_response();
