@@ -79,7 +79,15 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::new(Code::InvalidJson, "the body is empty; a JSON object is expected"));
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // A member that is skipped is not looked at by the parser.
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        Problem::new(
+            Code::InvalidJson,
+            format!("the body is not well-formed JSON: it is not UTF-8 from byte {at} on"),
+        )
+    })?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let Whole(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
@@ -202,6 +210,18 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
+
+    #[test]
+    fn a_body_is_text_also_where_nobody_looks() {
+        #[derive(Deserialize)]
+        struct Known {
+            known: u8,
+        }
+        let read =
+            |bytes: &[u8]| parse::<Known>(bytes).map(|known| known.known).map_err(|problem| problem.code());
+        assert_eq!(read(br#"{"known":7,"other":"x"}"#), Ok(7));
+        assert_eq!(read(b"{\"known\":7,\"other\":\"\xff\"}"), Err("invalid_json"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stands_still_is_given_up() {

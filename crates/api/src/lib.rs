@@ -15,6 +15,9 @@
 
 mod body;
 mod caller;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guarded;
 pub mod limits;
 mod metered;

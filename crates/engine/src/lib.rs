@@ -24,6 +24,9 @@ mod downloads;
 mod driver;
 mod errors;
 mod explain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod inbox;
 pub mod limits;

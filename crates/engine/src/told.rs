@@ -68,7 +68,7 @@ fn read(kind: SystemTopic<'_>, payload: &[u8]) -> Option<Told> {
                 .filter_map(|(id, services)| Some((DeviceId::parse(&id).ok()?, services)));
             Some(Told::ChildrensProperties(known.collect()))
         }
-        SystemTopic::ShadowGet { request_id } if request_id.chars().count() <= REQUEST_ID_CHARS_MAX => {
+        SystemTopic::ShadowGet { request_id } if can_be_repeated(request_id) => {
             let (about, service_id) = decode_shadow_request(payload);
             let about = match about {
                 Some(about) => Some(DeviceId::parse(&about).ok()?),
@@ -85,6 +85,12 @@ fn read(kind: SystemTopic<'_>, payload: &[u8]) -> Option<Told> {
         | SystemTopic::BootstrapUp
         | SystemTopic::Other(_) => None,
     }
+}
+
+/// Whether an answer has a topic: nothing can be published on one with wildcards or NUL (MQTT 3.1.1, 3.3.2.1 and 4.7.3),
+/// and not every client library keeps devices from doing so.
+fn can_be_repeated(request_id: &str) -> bool {
+    request_id.chars().count() <= REQUEST_ID_CHARS_MAX && !request_id.contains(['+', '#', '\0'])
 }
 
 /// A question for a shadow, found to be about the device itself or a child of it.
@@ -165,5 +171,25 @@ impl Engine {
         let unknown = || crate::devices::DeviceError::Unknown(device_id.to_owned());
         let id = DeviceId::parse(device_id).map_err(|_| unknown())?;
         Ok(self.shared.store.device(&id).await?.ok_or_else(unknown)?.row.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_cannot_be_answered_is_not_taken() {
+        let asks = |request_id: &str| {
+            let topic = format!("$oc/devices/d1/sys/shadow/get/request_id={request_id}");
+            matches!(
+                UplinkReading::of_other_topic(&topic, b"{}"),
+                UplinkReading::Told(Told::ShadowRequest { .. })
+            )
+        };
+        assert!(asks("7") && asks(&"7".repeat(REQUEST_ID_CHARS_MAX)));
+        for none in ["a+", "#", "a\0b", &"7".repeat(REQUEST_ID_CHARS_MAX + 1)] {
+            assert!(!asks(none), "{none:?}");
+        }
     }
 }

@@ -18,6 +18,9 @@ mod certificates;
 mod closing;
 mod failures;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod handshake;
 mod keepalive;

@@ -515,8 +515,8 @@ impl Wire {
 
 fn understand_packet(packet: Packet) -> Result<Heard, MqttError> {
     match packet {
-        Packet::V3_1_1Publish(packet) => Ok(Heard::Publish(Published::V3(packet))),
-        Packet::V5_0Publish(packet) => Ok(Heard::Publish(Published::V5(packet))),
+        Packet::V3_1_1Publish(packet) => acknowledgeable(Published::V3(packet)),
+        Packet::V5_0Publish(packet) => acknowledgeable(Published::V5(packet)),
         Packet::V3_1_1Puback(_) | Packet::V5_0Puback(_) => Ok(Heard::Acknowledged),
         Packet::V3_1_1Subscribe(packet) => {
             Ok(Heard::Subscribe { packet_id: packet.packet_id(), wishes: wishes(packet.entries()) })
@@ -550,6 +550,14 @@ fn understand_packet(packet: Packet) -> Result<Heard, MqttError> {
         | Packet::V5_0Pubcomp(_)
         | Packet::V5_0Pingresp(_)
         | Packet::V5_0Auth(_) => Err(MqttError::ProtocolError),
+    }
+}
+
+/// MQTT 3.1.1, 2.3.1: a packet id is not 0. The library reads one and could not acknowledge it.
+fn acknowledgeable(published: Published) -> Result<Heard, MqttError> {
+    match published.packet_id() {
+        Some(0) => Err(MqttError::MalformedPacket),
+        Some(_) | None => Ok(Heard::Publish(published)),
     }
 }
 
@@ -693,6 +701,14 @@ mod tests {
             reason: "x".repeat(40),
         });
         assert_eq!(wire.take_output(), [0x20, 3, 0, 134, 0]);
+    }
+
+    #[test]
+    fn a_publication_that_could_not_be_acknowledged_is_not_taken() {
+        assert_eq!(hear(&mut session(), b"\x32\x07\x00\x01t\x00\x00{}"), "MalformedPacket");
+        let (mut wire, _) = Wire::open(CONNECT_V5, 4096, 3).unwrap();
+        wire.accept(TERMS).unwrap();
+        assert_eq!(hear(&mut wire, b"\x32\x08\x00\x01t\x00\x00\x00{}"), "MalformedPacket");
     }
 
     #[test]

@@ -19,6 +19,8 @@
 #![warn(missing_docs)]
 
 extern crate alloc;
+#[cfg(any(test, fuzzing))]
+extern crate std;
 
 mod calendar;
 mod code;
@@ -27,6 +29,9 @@ mod device_id;
 mod downlink;
 mod envelope;
 mod event_time;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 pub mod limits;
 mod package_kind;

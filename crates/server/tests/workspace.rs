@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
@@ -164,6 +165,42 @@ fn every_workspace_dependency_has_a_reason() {
         }
     }
     assert!(seen > 20, "found only {seen} dependencies; has the manifest another shape now?");
+}
+
+#[test]
+fn every_fuzz_target_has_a_corpus_that_is_replayed() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let names = |folder: &str| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    let targets = names("fuzz/fuzz_targets");
+    assert_eq!(names("fuzz/corpus"), targets);
+    let (page, manifest) = (read(&root.join("fuzz/README.md")), read(&root.join("fuzz/Cargo.toml")));
+    let checks: String = [
+        "proto/src/fuzzing.rs",
+        "engine/src/fuzzing.rs",
+        "gateway/src/fuzzing.rs",
+        "api/src/fuzzing.rs",
+        "server/src/config/fuzzing.rs",
+    ]
+    .map(|file| read(&root.join("crates").join(file)))
+    .concat();
+    for target in targets {
+        assert!(checks.contains(&format!("replay(\"{target}\", check_")), "nobody replays {target}");
+        assert!(
+            page.contains(&format!("| `{target}` |")),
+            "fuzz/README.md does not say what {target} promises"
+        );
+        assert!(
+            manifest.contains(&format!("name = \"{target}\"")),
+            "fuzz/Cargo.toml does not build {target}"
+        );
+    }
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 #[test]

@@ -43,11 +43,11 @@ pub(crate) fn routes() -> Router<Shared> {
 }
 
 #[derive(Deserialize)]
-struct Credentials {
-    device_id: String,
-    sign_type: i64,
-    timestamp: String,
-    password: String,
+pub(crate) struct Credentials {
+    pub(crate) device_id: String,
+    pub(crate) sign_type: i64,
+    pub(crate) timestamp: String,
+    pub(crate) password: String,
 }
 
 #[derive(Serialize)]
@@ -114,14 +114,14 @@ async fn events_up(
 
 /// Of a report of properties, only that it is one.
 #[derive(Deserialize)]
-struct Properties {
+pub(crate) struct Properties {
     #[serde(rename = "services")]
     _services: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct ChildrenProperties {
-    devices: Vec<IgnoredAny>,
+pub(crate) struct ChildrenProperties {
+    pub(crate) devices: Vec<IgnoredAny>,
 }
 
 /// Looks at the token, then reads the body.
@@ -145,7 +145,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 
 /// What kind of thing a device said.
 #[derive(Clone, Copy)]
-enum Said {
+pub(crate) enum Said {
     Message,
     Properties,
     ChildrenProperties,
@@ -153,7 +153,7 @@ enum Said {
 }
 
 /// What the engine is told of it, and with which bytes.
-fn read(said: Said, body: Bytes) -> (UplinkReading, Bytes) {
+pub(crate) fn read(said: Said, body: Bytes) -> (UplinkReading, Bytes) {
     match said {
         Said::Events => (UplinkReading::Event(decode_uplink(&body)), body),
         // As over MQTT, the last ones are kept.

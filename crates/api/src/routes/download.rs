@@ -79,7 +79,7 @@ async fn download(
 
 /// What of the file is sent.
 #[derive(Debug, PartialEq, Eq)]
-enum Portion {
+pub(crate) enum Portion {
     Whole,
     Part(RangeInclusive<u64>),
 }
@@ -94,7 +94,7 @@ impl Portion {
 }
 
 /// What `Range` and `If-Range` ask for.
-fn portion(headers: &HeaderMap, etag: &str, size_bytes: u64) -> Result<Portion, Problem> {
+pub(crate) fn portion(headers: &HeaderMap, etag: &str, size_bytes: u64) -> Result<Portion, Problem> {
     let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
         return Ok(Portion::Whole);
     };

@@ -9,6 +9,8 @@
 //! Not here: reading flags (`cli`), and opening what is named (`platform`).
 
 mod check;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod keys;
 mod raw;
 mod url;

@@ -183,7 +183,7 @@ impl Raw {
         matches!(self.origin(name), Origin::Variable(_))
     }
 
-    fn add_toml(&mut self, text: &str, origin: &Origin) {
+    pub(super) fn add_toml(&mut self, text: &str, origin: &Origin) {
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table("", table, origin),
             Err(error) => self.mistakes.push(Mistake {

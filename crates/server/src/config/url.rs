@@ -19,7 +19,9 @@ impl PublicUrl {
         let Some(authority) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
             return Err("it does not begin with http:// or https://");
         };
-        if authority.contains(['/', '?', '#', '@']) || authority.chars().any(char::is_whitespace) {
+        if authority.contains(['/', '?', '#', '@'])
+            || authority.chars().any(|c| c.is_whitespace() || c.is_control())
+        {
             return Err("it has more than a host and a port");
         }
         let Some((host, port)) = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']')) else {
@@ -31,9 +33,10 @@ impl PublicUrl {
         if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
             return Err("an IPv6 address needs brackets");
         }
+        // A sign would be read here and by no device.
         match port.parse::<u16>() {
-            Ok(1..) => Ok(PublicUrl(text.to_owned())),
-            Ok(0) | Err(_) => Err("its port is not between 1 and 65535"),
+            Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(PublicUrl(text.to_owned())),
+            Ok(_) | Err(_) => Err("its port is not between 1 and 65535"),
         }
     }
 
@@ -78,6 +81,8 @@ mod tests {
         assert_eq!(refused("https://me@ota.example.com:8443"), "it has more than a host and a port");
         assert_eq!(refused("https://:8443"), "it has no host");
         assert_eq!(refused("https://ota.example.com:0"), "its port is not between 1 and 65535");
+        assert_eq!(refused("https://ota.example.com:+443"), "its port is not between 1 and 65535");
+        assert_eq!(refused("https://ota.example\0.com:443"), "it has more than a host and a port");
         assert_eq!(refused("https://ota.example.com:http"), "its port is not between 1 and 65535");
     }
 }
