@@ -142,7 +142,7 @@ class Device:
         while len(self.drawn) <= campaign:
             draw = random.Random(f"{self.fleet.seed}/{self.id}/{len(self.drawn)}")
             drawn = draw.choices(list(SHARES), list(SHARES.values()))[0]
-            if drawn == "already_latest" and self.drawn and self.drawn[-1] in OPEN_ENDED:
+            if drawn == "already_latest" and self.drawn and self.drawn[-1] in (*OPEN_ENDED, "already_latest"):
                 drawn = "succeeds"           # it could not tell which of the two campaigns asks
             if drawn == "silent" and "silent" in self.drawn:
                 drawn = "succeeds"           # once is enough: the campaigns after it wait until its time is over
