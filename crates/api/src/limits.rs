@@ -61,7 +61,7 @@ pub const RETRY_AFTER_SECS: u64 = 5;
 pub struct Limits {
     /// Connections at once, on all listeners together. The next one waits in the kernel's queue: devices take
     /// an answer of 429 or 503 for a failed upgrade, but do not mind a slow accept. Those that have no request under way
-    /// and kept us waiting for a second do not count; past as many of them, the one that came first is closed.
+    /// and kept us waiting for a second do not count; past as many of them, the one that does so for longest is closed.
     ///
     /// A download holds a chunk of 256 KiB and the socket's buffers, so that 4 096 of them at work stay below
     /// 2 GB; idle connections hold a small part of that.

@@ -82,7 +82,8 @@ pub struct GatewayLimits {
     /// One core does about 4 800 TLS handshakes a second. When a fleet comes back at once, those begun are to be
     /// finished within their time rather than all to be begun.
     pub handshakes_max: usize,
-    /// Most connections that do not count there because they keep us waiting; past it, the one that came first is closed.
+    /// Most connections that do not count there because they keep us waiting; past it, the one that does so for longest is
+    /// closed.
     ///
     /// A connection that has said nothing is some two KiB and a file. These are three times as many as may be busy, and
     /// with those a quarter of the files that a service usually has.
@@ -260,8 +261,8 @@ pub(crate) const REFUSALS_FREE: u32 = 50;
 /// How long refusals are counted together. SDKs try again every 30 s at the latest.
 pub(crate) const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
 
-/// How long a further refusal waits: so long once the free ones are used up, twice as long when as many again are, and so
-/// on, up to the longest.
+/// How long a further refusal waits: so long once the free ones are used up, and so much longer for each as many again, up
+/// to the longest.
 ///
 /// One connection then guesses twice a second at first, and a thousand at once guess 250 times a second together. An SDK
 /// that backs off for seconds does not notice; all of them wait longer than four seconds for their CONNACK.
