@@ -12,6 +12,7 @@
 //! Not here: sockets and MQTT (the conformance suite of `server`), and the disk (`tests/crash`).
 
 mod device;
+mod events;
 pub mod model;
 mod play;
 pub mod promises;

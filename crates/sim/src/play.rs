@@ -17,6 +17,7 @@ use otaru_proto::{DeviceId, Downlink, EventBody, PackageKind, decode_downlink, d
 use otaru_store::{BlobStore, DeviceKey, Faults, Store};
 
 use crate::device::{Device, Does, Habit};
+use crate::events::{Event, OperatorDoes};
 use crate::model::may_end;
 use crate::promises::{
     Broken, Sight, Witness, acknowledgements_come_in_order, what_is_acknowledged_is_in_the_history,
@@ -67,51 +68,6 @@ pub fn play(scenario: &Scenario, tell: bool) -> Played {
         broken: stage.broken,
         endings: stage.endings,
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    SwitchOn(usize),
-    Arrives {
-        link: LinkId,
-        ticket: u16,
-        payload: Vec<u8>,
-    },
-    Hears {
-        link: LinkId,
-        payload: Bytes,
-    },
-    HearsAcknowledgement {
-        link: LinkId,
-        ticket: u16,
-    },
-    Cut(LinkId),
-    CutSomeday(usize),
-    Woken {
-        device: usize,
-        wake: u64,
-    },
-    Crash {
-        turns: u32,
-        down: u64,
-    },
-    Fail(u32),
-    Stall(u64),
-    Resume,
-    Jump(i64),
-    Operator(OperatorDoes),
-    /// The operator tries again what was not done.
-    OperatorInsists,
-    Calm,
-    Look,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum OperatorDoes {
-    Pause,
-    Resume,
-    Cancel,
-    BeginSecond,
 }
 
 struct Link {
@@ -551,9 +507,9 @@ impl<'a> Stage<'a> {
 
     /// Something came of a link.
     async fn takes(&mut self, id: LinkId, mail: Mail) -> Result<(), Broken> {
-        self.mix(&[id.0, self.now, mail_number(&mail)]);
+        self.mix(&[id.0, self.now, mail.number()]);
         if self.tell {
-            self.story.push(format!("{:>9} link {} {}", self.now, id.0, mail_words(&mail)));
+            self.story.push(format!("{:>9} link {} {}", self.now, id.0, mail.words()));
         }
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let device = link.device;
@@ -766,26 +722,9 @@ impl<'a> Stage<'a> {
 
     fn note(&mut self, event: &Event) {
         if self.tell {
-            self.story.push(format!("{:>9} {}", self.now, event_words(event)));
+            self.story.push(format!("{:>9} {}", self.now, event.words()));
         }
-        let (number, detail) = match event {
-            Event::SwitchOn(device) => (1, *device as u64),
-            Event::Arrives { link, ticket, .. } => (2, link.0 << 16 | u64::from(*ticket)),
-            Event::Hears { link, payload } => (3, link.0 << 16 | payload.len() as u64),
-            Event::HearsAcknowledgement { link, ticket } => (4, link.0 << 16 | u64::from(*ticket)),
-            Event::Cut(link) => (5, link.0),
-            Event::CutSomeday(device) => (6, *device as u64),
-            Event::Woken { device, wake } => (7, (*device as u64) << 32 | wake),
-            Event::Crash { turns, down } => (8, u64::from(*turns) << 32 | down),
-            Event::Fail(times) => (9, u64::from(*times)),
-            Event::Stall(span) => (10, *span),
-            Event::Resume => (11, 0),
-            Event::Jump(by) => (12, by.unsigned_abs()),
-            Event::Operator(does) => (13, *does as u64),
-            Event::OperatorInsists => (16, 0),
-            Event::Calm => (14, 0),
-            Event::Look => (15, 0),
-        };
+        let (number, detail) = event.number();
         self.mix(&[self.now, number, detail]);
     }
 
@@ -801,47 +740,4 @@ struct Way {
     delay: u64,
     overtakes: bool,
     twice: bool,
-}
-
-fn mail_number(mail: &Mail) -> u64 {
-    match mail {
-        Mail::Up(epoch) => 1 | epoch.0.unsigned_abs() << 8,
-        Mail::Refused(_) => 2,
-        Mail::Acknowledged(ticket) => 3 | u64::from(*ticket) << 8,
-        Mail::Said(payload) => 4 | (payload.len() as u64) << 8,
-        Mail::Closed => 5,
-    }
-}
-
-fn mail_words(mail: &Mail) -> String {
-    match mail {
-        Mail::Up(epoch) => format!("is session {}", epoch.0),
-        Mail::Refused(why) => format!("is refused: {why}"),
-        Mail::Acknowledged(ticket) => format!("is acknowledged {ticket}"),
-        Mail::Said(payload) => format!("is told {}", String::from_utf8_lossy(payload)),
-        Mail::Closed => "is closed".to_owned(),
-    }
-}
-
-fn event_words(event: &Event) -> String {
-    match event {
-        Event::Arrives { link, ticket, payload } => {
-            format!("link {} says {ticket}: {}", link.0, String::from_utf8_lossy(payload))
-        }
-        Event::Hears { link, payload } => format!("link {} hears {} bytes", link.0, payload.len()),
-        Event::SwitchOn(_)
-        | Event::HearsAcknowledgement { .. }
-        | Event::Cut(_)
-        | Event::CutSomeday(_)
-        | Event::Woken { .. }
-        | Event::Crash { .. }
-        | Event::Fail(_)
-        | Event::Stall(_)
-        | Event::Resume
-        | Event::Jump(_)
-        | Event::Operator(_)
-        | Event::OperatorInsists
-        | Event::Calm
-        | Event::Look => format!("{event:?}"),
-    }
 }

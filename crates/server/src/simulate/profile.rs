@@ -80,23 +80,11 @@ fn behaviours() -> Vec<(String, Script)> {
 
 /// The name of what a device does, as in a profile.
 pub(super) fn name_of(script: &Script) -> String {
-    match script {
-        Script::Fails { code, .. } => format!("fails_{}", code.to_wire()),
-        other @ (Script::Succeeds { .. }
-        | Script::JavaStyle
-        | Script::Slow
-        | Script::ReportsTwice
-        | Script::DropsLink
-        | Script::Gateway
-        | Script::AlreadyLatest
-        | Script::FallsSilent
-        | Script::Vanishes
-        | Script::Lies
-        | Script::NeverOnline) => {
-            let found = behaviours().into_iter().find(|(_, script)| script == other);
-            found.map_or_else(|| other.to_string(), |(name, _)| name)
-        }
+    if let Script::Fails { code, .. } = script {
+        return format!("fails_{}", code.to_wire());
     }
+    let found = behaviours().into_iter().find(|(_, known)| known == script);
+    found.map_or_else(|| script.to_string(), |(name, _)| name)
 }
 
 impl Profile {
