@@ -60,7 +60,7 @@ pub use told::Told;
 pub use views::{DeploymentView, DeviceView, ReportView};
 
 pub use otaru_store::{
-    Actor, ArtifactRow, AuditRow, Auth, BlobReader, CampaignKey, CampaignRow, Counts,
+    Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignKey, CampaignRow, Counts,
     Delivery as PackageDelivery, DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, LogRow,
     OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, ReportSeq, Role,
     StoreError, TokenRow,

@@ -56,3 +56,6 @@ pub const LOAD_IN_FLIGHT_MAX: usize = 32_768;
 
 /// Connects in progress at once while the load generator sets up. Listening sockets queue about this many.
 pub const LOAD_CONNECTING_AT_ONCE: usize = 64;
+
+/// Streams of the load generator that download at once, at most; each has a thread.
+pub const LOAD_STREAMS_MAX: usize = 1_000;

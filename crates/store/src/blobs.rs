@@ -14,16 +14,16 @@
 //! Not here: hashing, and the limits on what may come in (`otaru-engine`).
 
 use std::collections::BTreeMap;
-use std::io::{self, SeekFrom};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::fs;
-use tokio::io::{AsyncRead, AsyncSeek, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 
 use crate::error::Fault;
 use crate::private_files;
@@ -169,17 +169,15 @@ impl BlobStore {
                     Ok((file, len))
                 });
                 match file.await {
-                    Ok((file, len)) => {
-                        Ok(Some(BlobReader { len, from: Source::File(fs::File::from_std(file)) }))
-                    }
+                    Ok((file, len)) => Ok(Some(BlobReader { len, from: Source::File(Arc::new(file)) })),
                     Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(cause) => Err(failed("open", &path)(cause)),
                 }
             }
-            BlobStore::Memory(memory) => Ok(memory.kept().get(artifact_id).map(|bytes| BlobReader {
-                len: bytes.len() as u64,
-                from: Source::Memory(io::Cursor::new(bytes.clone())),
-            })),
+            BlobStore::Memory(memory) => Ok(memory
+                .kept()
+                .get(artifact_id)
+                .map(|bytes| BlobReader { len: bytes.len() as u64, from: Source::Memory(bytes.clone()) })),
         }
     }
 
@@ -344,7 +342,7 @@ impl BlobWriter {
     pub fn abandon(self) {}
 }
 
-/// An artifact being read; from the start, and from anywhere after a seek.
+/// An artifact that is open for reading.
 #[derive(Debug)]
 pub struct BlobReader {
     len: u64,
@@ -353,8 +351,8 @@ pub struct BlobReader {
 
 #[derive(Debug)]
 enum Source {
-    File(fs::File),
-    Memory(io::Cursor<Bytes>),
+    File(Arc<std::fs::File>),
+    Memory(Bytes),
 }
 
 impl BlobReader {
@@ -364,29 +362,120 @@ impl BlobReader {
     pub fn len(&self) -> u64 {
         self.len
     }
-}
 
-impl AsyncRead for BlobReader {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().from {
-            Source::File(file) => Pin::new(file).poll_read(cx, buf),
-            Source::Memory(cursor) => Pin::new(cursor).poll_read(cx, buf),
-        }
+    /// The bytes of `range`, in pieces of at most `piece_bytes`. What is beyond the end of the artifact is not there.
+    #[must_use]
+    pub fn pieces(self, range: Range<u64>, piece_bytes: usize) -> BlobPieces {
+        let (at, end) = (range.start.min(self.len), range.end.min(self.len));
+        let spare = Arc::default();
+        BlobPieces { from: self.from, at, end, piece_bytes: piece_bytes.max(1), spare }
     }
 }
 
-impl AsyncSeek for BlobReader {
-    fn start_seek(self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
-        match &mut self.get_mut().from {
-            Source::File(file) => Pin::new(file).start_seek(position),
-            Source::Memory(cursor) => Pin::new(cursor).start_seek(position),
+/// A part of an artifact on its way out, a piece at a time.
+///
+/// What the system has in memory is read where it is asked for: a package that is rolled out is, and a trip to another
+/// thread would cost more than the reading. Only for what is not there, a thread waits for the disk.
+#[derive(Debug)]
+pub struct BlobPieces {
+    from: Source,
+    /// Where the next piece begins.
+    at: u64,
+    end: u64,
+    piece_bytes: usize,
+    spare: Arc<Spare>,
+}
+
+impl BlobPieces {
+    /// The next piece; `None` after the last one. If it is dropped while it waits, the same piece comes next.
+    ///
+    /// # Errors
+    ///
+    /// The disk refused, or the file is shorter than it was; there are no further pieces then.
+    pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.at >= self.end {
+            return None;
         }
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let piece = self.read(left.min(self.piece_bytes)).await;
+        match &piece {
+            Ok(bytes) => self.at += bytes.len() as u64,
+            Err(_) => self.end = self.at,
+        }
+        Some(piece)
     }
-    fn poll_complete(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        match &mut self.get_mut().from {
-            Source::File(file) => Pin::new(file).poll_complete(cx),
-            Source::Memory(cursor) => Pin::new(cursor).poll_complete(cx),
+
+    async fn read(&self, most: usize) -> io::Result<Bytes> {
+        let file = match &self.from {
+            Source::Memory(bytes) => {
+                // Within an artifact that is in memory.
+                let at = usize::try_from(self.at).unwrap_or(usize::MAX).min(bytes.len());
+                return Ok(bytes.slice(at..at.saturating_add(most).min(bytes.len())));
+            }
+            Source::File(file) => file,
+        };
+        let mut buffer = self.spare.take();
+        buffer.resize(most.max(buffer.len()), 0);
+        let len = match read_at_once(file, &mut buffer[..most], self.at) {
+            Some(len) => len,
+            None => {
+                let (file, at) = (Arc::clone(file), self.at);
+                let waited = blocking(move || {
+                    let len = file.read_at(&mut buffer[..most], at)?;
+                    Ok((buffer, len))
+                });
+                let len;
+                (buffer, len) = waited.await?;
+                len
+            }
+        };
+        if len == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the artifact is shorter than it was"));
         }
+        Ok(Bytes::from_owner(Lent { buffer, len, home: Arc::clone(&self.spare) }))
+    }
+}
+
+/// Reads what the system has in memory; `None` where it would have to wait for the disk, or cannot tell.
+#[cfg(target_os = "linux")]
+fn read_at_once(file: &std::fs::File, into: &mut [u8], at: u64) -> Option<usize> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+
+    preadv2(file, &mut [io::IoSliceMut::new(into)], at, ReadWriteFlags::NOWAIT).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_at_once(_: &std::fs::File, _: &mut [u8], _: u64) -> Option<usize> {
+    None
+}
+
+/// Buffers that came back. Fresh ones would be cleared by the system page by page, which takes as long as the reading.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+}
+
+/// A buffer that goes back when the last piece of it is done with.
+struct Lent {
+    buffer: Vec<u8>,
+    len: usize,
+    home: Arc<Spare>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
     }
 }
 
@@ -417,8 +506,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncSeekExt};
-
     use super::*;
 
     const ID: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -450,12 +537,26 @@ mod tests {
         assert_eq!(blobs.len(ID).await.unwrap(), None);
         keep(blobs, ID, &["hel", "", "lo"]).await;
         assert_eq!(blobs.len(ID).await.unwrap(), Some(5));
-        let mut reader = blobs.open(ID).await.unwrap().unwrap();
-        assert_eq!(reader.len(), 5);
-        reader.seek(SeekFrom::Start(3)).await.unwrap();
-        assert_eq!(rest_of(&mut reader).await, "lo");
-        reader.seek(SeekFrom::Start(0)).await.unwrap();
-        assert_eq!(rest_of(&mut reader).await, "hello");
+        let open = async || blobs.open(ID).await.unwrap().unwrap();
+        assert_eq!(open().await.len(), 5);
+        assert_eq!(all_of(open().await, 3..5, 100).await, ["lo"]);
+        assert_eq!(all_of(open().await, 0..5, 2).await, ["he", "ll", "o"]);
+        assert_eq!(all_of(open().await, 1..4, 3).await, ["ell"]);
+        assert_eq!(all_of(open().await, 4..900, 2).await, ["o"], "nothing is after the end");
+        assert_eq!(all_of(open().await, 5..5, 2).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_became_shorter_is_an_error_and_not_a_short_artifact() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open_directory(dir.path()).await.unwrap();
+        keep(&blobs, ID, &["hello"]).await;
+        let mut pieces = blobs.open(ID).await.unwrap().unwrap().pieces(0..5, 2);
+        std::fs::write(place(&dir.path().join("artifacts"), ID), b"hel").unwrap();
+        assert_eq!(pieces.next().await.unwrap().unwrap(), "he");
+        assert_eq!(pieces.next().await.unwrap().unwrap(), "l");
+        assert_eq!(pieces.next().await.unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(pieces.next().await.is_none());
     }
 
     async fn what_was_abandoned_is_not_there(blobs: &BlobStore) {
@@ -466,9 +567,9 @@ mod tests {
     }
 
     async fn the_same_bytes_may_be_kept_twice(blobs: &BlobStore) {
-        let mut reading = blobs.open(ID).await.unwrap().unwrap();
+        let reading = blobs.open(ID).await.unwrap().unwrap();
         keep(blobs, ID, &["hello"]).await;
-        assert_eq!(rest_of(&mut reading).await, "hello");
+        assert_eq!(all_of(reading, 0..5, 100).await, ["hello"]);
         assert_eq!(blobs.len(ID).await.unwrap(), Some(5));
     }
 
@@ -483,11 +584,11 @@ mod tests {
     }
 
     async fn what_was_deleted_is_gone_but_its_readers_go_on(blobs: &BlobStore) {
-        let mut reading = blobs.open(ID).await.unwrap().unwrap();
+        let reading = blobs.open(ID).await.unwrap().unwrap();
         assert!(blobs.delete(ID).await.unwrap());
         assert!(!blobs.delete(ID).await.unwrap());
         assert!(blobs.open(ID).await.unwrap().is_none());
-        assert_eq!(rest_of(&mut reading).await, "hello");
+        assert_eq!(all_of(reading, 0..5, 100).await, ["hello"]);
     }
 
     #[tokio::test]
@@ -522,9 +623,12 @@ mod tests {
         writer.finish(id).await.unwrap();
     }
 
-    async fn rest_of(reader: &mut BlobReader) -> String {
-        let mut text = String::new();
-        reader.read_to_string(&mut text).await.unwrap();
-        text
+    async fn all_of(reader: BlobReader, range: Range<u64>, piece_bytes: usize) -> Vec<String> {
+        let mut pieces = reader.pieces(range, piece_bytes);
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            all.push(String::from_utf8(piece.unwrap().to_vec()).unwrap());
+        }
+        all
     }
 }

@@ -24,7 +24,7 @@ mod waist;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-pub use blobs::{BlobError, BlobReader, BlobStore, BlobWriter};
+pub use blobs::{BlobError, BlobPieces, BlobReader, BlobStore, BlobWriter};
 pub use error::{Fault, StoreError};
 pub use memory::Faults;
 pub use rows::*;

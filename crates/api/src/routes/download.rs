@@ -10,7 +10,6 @@
 //!
 //! The file name in the path is decoration: some SDKs take the name from there.
 
-use std::io::SeekFrom;
 use std::ops::RangeInclusive;
 
 use axum::Router;
@@ -19,10 +18,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
+use futures_util::stream;
 use http_range_header::RangeUnsatisfiableError;
 use otaru_engine::{Download, Engine};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::Id;
 use crate::caller::bearer;
@@ -70,7 +68,7 @@ async fn download(
         head.insert(header::CONTENT_RANGE, HeaderValue::from_str(&said).expect("numbers are plain text"));
     }
     if method == Method::GET {
-        let (body, meter) = body(found, portion.start(), length).await?;
+        let (body, meter) = body(found, portion.start(), length);
         *response.body_mut() = body;
         response.extensions_mut().insert(meter);
     }
@@ -125,16 +123,14 @@ fn attachment(file_name: &str) -> Result<HeaderValue, Problem> {
 }
 
 /// `length` bytes from `start` on, and who counts them as they leave.
-async fn body(found: Download, start: u64, length: u64) -> Result<(Body, Meter), Problem> {
-    let Download { mut reader, tally, .. } = found;
-    if start > 0 {
-        reader
-            .seek(SeekFrom::Start(start))
-            .await
-            .map_err(|error| Problem::internal(format!("cannot seek in an artifact: {error}")))?;
-    }
-    let chunks = ReaderStream::with_capacity(reader.take(length), DOWNLOAD_CHUNK_BYTES);
-    Ok((Body::from_stream(chunks), Meter::new(start, move |served| tally.add(served))))
+fn body(found: Download, start: u64, length: u64) -> (Body, Meter) {
+    let Download { reader, tally, .. } = found;
+    let pieces = reader.pieces(start..start + length, DOWNLOAD_CHUNK_BYTES);
+    let stream = stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.next().await?;
+        Some((piece, pieces))
+    });
+    (Body::from_stream(stream), Meter::new(start, move |served| tally.add(served)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frames::{self, Packet};
 use super::{ConnectionError, Run, Speaker};
@@ -25,6 +25,8 @@ pub(super) struct Connection {
     /// What is not acknowledged yet, oldest first.
     sent: VecDeque<Sent>,
     output: Vec<u8>,
+    /// When the next report is due, if they go by the clock.
+    due: Instant,
 }
 
 struct Sent {
@@ -44,25 +46,19 @@ pub(super) struct Part {
 }
 
 impl Connection {
-    pub(super) async fn open(mut socket: TcpStream, speaker: Speaker) -> Result<Connection, ConnectionError> {
-        let connack = async {
-            socket.write_all(&speaker.connect).await?;
-            // Exactly CONNACK: what follows it belongs to the conversation.
-            let mut answer = [0; 4];
-            socket.read_exact(&mut answer).await?;
-            match frames::first(&answer) {
-                Some((Packet::Connack(0), 4)) => Ok(()),
-                Some((Packet::Connack(code), _)) => Err(ConnectionError::Refused(code)),
-                Some(_) | None => Err(ConnectionError::Unexpected(answer[0] >> 4)),
-            }
-        };
-        timeout(SILENCE_MAX, connack).await.map_err(|_elapsed| ConnectionError::Silent)??;
-        Ok(Connection { socket, speaker, next_id: 1, sent: VecDeque::new(), output: Vec::new() })
+    pub(super) fn new(socket: TcpStream, speaker: Speaker) -> Connection {
+        let (sent, output, due) = (VecDeque::new(), Vec::new(), Instant::now());
+        Connection { socket, speaker, next_id: 1, sent, output, due }
     }
 
     /// Reports until the run is over and everything that was sent is acknowledged.
-    pub(super) async fn report(mut self, run: &Run) -> (Part, Result<(), ConnectionError>) {
+    pub(super) async fn report(
+        mut self,
+        run: &Run,
+        first_due: Instant,
+    ) -> (Part, Result<(), ConnectionError>) {
         let mut part = Part::default();
+        self.due = first_due;
         let ended = self.converse(run, &mut part).await;
         (part, ended)
     }
@@ -73,10 +69,12 @@ impl Connection {
         loop {
             let now = Instant::now();
             if !run.is_over(now) {
-                self.fill_up(run.in_flight, now);
+                self.fill_up(run, now);
             } else if self.sent.is_empty() {
                 return Ok(());
             }
+            let may_report = run.every.is_some() && self.sent.len() < run.in_flight && !run.is_over(now);
+            let due = self.due;
             let (mut reader, mut writer) = self.socket.split();
             let moved = timeout(SILENCE_MAX, async {
                 tokio::select! {
@@ -84,6 +82,7 @@ impl Connection {
                         wrote.map(Moved::Wrote)
                     }
                     read = reader.read_buf(&mut input) => read.map(Moved::Read),
+                    () = sleep_until(due), if may_report => Ok(Moved::Due),
                 }
             });
             match moved.await.map_err(|_elapsed| ConnectionError::Silent)?? {
@@ -94,6 +93,7 @@ impl Connection {
                         written = 0;
                     }
                 }
+                Moved::Due => {}
                 Moved::Read(0) => return Err(ConnectionError::Closed),
                 Moved::Read(_) => {
                     let taken = self.take(&input, run, part)?;
@@ -104,11 +104,15 @@ impl Connection {
         }
     }
 
-    fn fill_up(&mut self, in_flight: usize, now: Instant) {
-        while self.sent.len() < in_flight {
+    fn fill_up(&mut self, run: &Run, now: Instant) {
+        while self.sent.len() < run.in_flight && (run.every.is_none() || self.due <= now) {
             let id = self.acquire_id();
             self.speaker.report.write(&mut self.output, id);
-            self.sent.push_back(Sent { id, at: now, is_report: true });
+            let at = run.every.map_or(now, |_| self.due);
+            self.sent.push_back(Sent { id, at, is_report: true });
+            if let Some(every) = run.every {
+                self.due += every;
+            }
         }
     }
 
@@ -170,4 +174,5 @@ impl Connection {
 enum Moved {
     Wrote(usize),
     Read(usize),
+    Due,
 }

@@ -1,10 +1,14 @@
 //! A bounded load of status reports: so many connections, so many reports in flight on each.
 //!
 //! Every report is an `upgrade_progress_report` at QoS 1 on the device's own topic, and the next one is sent when
-//! one is acknowledged. What is counted is acknowledgements; latency is from PUBLISH to PUBACK.
+//! one is acknowledged, or by the clock. What is counted is acknowledgements; latency is from PUBLISH to PUBACK, and
+//! by the clock from when the report was due.
+//!
+//! Beside it: connections that come and go ([`visits`]), that sit and do nothing ([`idle`]), devices that upgrade as
+//! soon as they are told ([`upgrades`]), and streams that fetch a package ([`downloads`]).
 //!
 //! Always true:
-//! - Nothing is measured before all connections are up and the warm-up is over.
+//! - No report is measured before all connections are up and the warm-up is over.
 //! - A PUBACK that is not for the oldest report of its connection is counted as out of order.
 //! - Addresses other than the loopback are refused unless asked for: this is a tool to hurt servers with.
 //!
@@ -12,7 +16,11 @@
 //! every microsecond it takes is one the server does not have.
 
 mod connection;
+pub mod downloads;
 mod frames;
+pub mod idle;
+pub mod upgrades;
+pub mod visits;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,17 +32,19 @@ use otaru_proto::{
     DeviceId, DeviceIdError, Percent, ProgressReport, ResultCode, Version, VersionReport,
     encode_progress_report, encode_version_report, events_up,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use crate::histogram::{Histogram, Quantiles};
 use crate::limits::{LOAD_CONNECTING_AT_ONCE, LOAD_CONNECTIONS_MAX, LOAD_IN_FLIGHT_MAX};
 use crate::link::Login;
-use connection::{Connection, Part};
-use frames::Report;
+use crate::net::NetError;
+use connection::{Connection, Part, SILENCE_MAX};
+use frames::{Packet, Report};
 
 /// What is to be generated.
 #[derive(Clone, Debug)]
@@ -47,6 +57,8 @@ pub struct LoadConfig {
     pub connections: usize,
     /// Reports in flight on each.
     pub in_flight: usize,
+    /// One report of each connection so often, instead of as many as are acknowledged.
+    pub every: Option<Duration>,
     /// Who the connections say they are.
     pub identity: Identity,
     /// Before anything is measured.
@@ -69,6 +81,13 @@ pub enum Identity {
         /// Of all of them.
         secret: String,
     },
+    /// Client ids that are user names too, with one password, for brokers.
+    Users {
+        /// What the client ids begin with.
+        prefix: String,
+        /// Of all of them.
+        password: String,
+    },
     /// Plain client ids without credentials, for brokers.
     Anonymous {
         /// What the client ids begin with.
@@ -76,11 +95,39 @@ pub enum Identity {
     },
 }
 
+impl Identity {
+    /// How connection `number` logs in, and which device it is.
+    fn login(&self, number: usize) -> Result<(DeviceId, Login), LoadError> {
+        let (Identity::Devices { prefix, .. }
+        | Identity::Users { prefix, .. }
+        | Identity::Anonymous { prefix }) = self;
+        let device = DeviceId::parse(&format!("{prefix}{number}")).map_err(LoadError::Prefix)?;
+        let client_id = device.as_str().to_owned();
+        let login = match self {
+            Identity::Devices { secret, .. } => {
+                Login::of_device(&device, secret, clock::unix_ms().div_euclid(1000))
+            }
+            Identity::Users { password, .. } => {
+                Login { credentials: Some((client_id.clone(), password.clone())), client_id }
+            }
+            Identity::Anonymous { .. } => Login { client_id, credentials: None },
+        };
+        Ok((device, login))
+    }
+
+    /// The CONNECT packet of connection `number`, as bytes.
+    fn connect_packet(&self, number: usize) -> Result<Vec<u8>, LoadError> {
+        let (_, login) = self.login(number)?;
+        Ok(login.packet().map_err(|_| LoadError::Login)?.to_continuous_buffer())
+    }
+}
+
 /// A secret is not printed.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Identity::Devices { prefix, .. } => write!(f, "Devices({prefix}…)"),
+            Identity::Users { prefix, .. } => write!(f, "Users({prefix}…)"),
             Identity::Anonymous { prefix } => write!(f, "Anonymous({prefix}…)"),
         }
     }
@@ -174,6 +221,9 @@ pub enum LoadError {
         #[source]
         cause: ConnectionError,
     },
+    /// TLS cannot be set up on our side.
+    #[error("cannot use TLS")]
+    Tls(#[source] NetError),
     /// A task of ours is gone.
     #[error("a connection's task ended by itself")]
     Task(#[from] JoinError),
@@ -194,14 +244,18 @@ pub enum ConnectionError {
     /// What came is no MQTT, or not what may come.
     #[error("unexpected packet of type {0}")]
     Unexpected(u8),
+    /// What was to be fetched is not to be had like that.
+    #[error("answered with HTTP {0} where 200 with a length is expected")]
+    Status(u16),
     /// The server is silent.
-    #[error("nothing was acknowledged for {} s", connection::SILENCE_MAX.as_secs())]
+    #[error("nothing was acknowledged for {} s", SILENCE_MAX.as_secs())]
     Silent,
 }
 
 /// What all connections of a run share.
 struct Run {
     in_flight: usize,
+    every: Option<Duration>,
     measure_from: Instant,
     length: Length,
     counted: AtomicU64,
@@ -231,22 +285,27 @@ impl Run {
 pub async fn run(config: &LoadConfig) -> Result<LoadReport, LoadError> {
     in_range("connections", config.connections, LOAD_CONNECTIONS_MAX)?;
     in_range("reports in flight", config.in_flight, LOAD_IN_FLIGHT_MAX)?;
-    let address = resolve(config).await?;
+    let address = resolve(&config.target, config.allow_remote).await?;
     let begin = Instant::now();
     let (parts, payload_bytes) = connect_all(config, address).await?;
     let connecting = begin.elapsed();
 
     let run = Arc::new(Run {
         in_flight: config.in_flight,
+        every: config.every,
         measure_from: Instant::now() + config.warm_up,
         length: config.length,
         counted: AtomicU64::new(0),
         latency: Histogram::default(),
     });
     let mut connections = JoinSet::new();
+    let begun = Instant::now();
     for (number, connection) in parts {
         let run = Arc::clone(&run);
-        connections.spawn(async move { (number, connection.report(&run).await) });
+        // By the clock, but not all at the same moment.
+        let share = number as f64 / config.connections as f64;
+        let first_due = begun + config.every.unwrap_or_default().mul_f64(share);
+        connections.spawn(async move { (number, connection.report(&run, first_due).await) });
     }
     let mut total = Part::default();
     let mut last_counted = run.measure_from;
@@ -282,14 +341,31 @@ fn in_range(what: &'static str, found: usize, max: usize) -> Result<(), LoadErro
     if (1..=max).contains(&found) { Ok(()) } else { Err(LoadError::OutOfRange { what, found, max }) }
 }
 
-async fn resolve(config: &LoadConfig) -> Result<SocketAddr, LoadError> {
-    let nowhere = |cause| LoadError::Target { target: config.target.clone(), cause };
-    let mut found = tokio::net::lookup_host(&config.target).await.map_err(|cause| nowhere(Some(cause)))?;
+async fn resolve(target: &str, allow_remote: bool) -> Result<SocketAddr, LoadError> {
+    let nowhere = |cause| LoadError::Target { target: target.to_owned(), cause };
+    let mut found = tokio::net::lookup_host(target).await.map_err(|cause| nowhere(Some(cause)))?;
     let address = found.next().ok_or_else(|| nowhere(None))?;
-    if !config.allow_remote && !address.ip().is_loopback() {
+    if !allow_remote && !address.ip().is_loopback() {
         return Err(LoadError::NotLoopback { address });
     }
     Ok(address)
+}
+
+/// Connects, and waits for CONNACK. Exactly that is read: what follows it belongs to the conversation.
+async fn dial(address: SocketAddr, connect: &[u8]) -> Result<TcpStream, ConnectionError> {
+    let connected = async {
+        let mut socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        socket.write_all(connect).await?;
+        let mut answer = [0; 4];
+        socket.read_exact(&mut answer).await?;
+        match frames::first(&answer) {
+            Some((Packet::Connack(0), 4)) => Ok(socket),
+            Some((Packet::Connack(code), _)) => Err(ConnectionError::Refused(code)),
+            Some(_) | None => Err(ConnectionError::Unexpected(answer[0] >> 4)),
+        }
+    };
+    timeout(SILENCE_MAX, connected).await.map_err(|_elapsed| ConnectionError::Silent)?
 }
 
 async fn connect_all(
@@ -305,12 +381,8 @@ async fn connect_all(
         let at_once = Arc::clone(&at_once);
         connecting.spawn(async move {
             let _turn = at_once.acquire_owned().await.expect("nobody closes the semaphore");
-            let connection = async {
-                let socket = TcpStream::connect(address).await?;
-                socket.set_nodelay(true)?;
-                Connection::open(socket, speaker).await
-            };
-            (number, connection.await)
+            let connection = dial(address, &speaker.connect).await;
+            (number, connection.map(|socket| Connection::new(socket, speaker)))
         });
     }
     let mut connections = Vec::with_capacity(config.connections);
@@ -331,17 +403,9 @@ struct Speaker {
 }
 
 fn speaker(config: &LoadConfig, number: usize) -> Result<Speaker, LoadError> {
-    let (prefix, secret) = match &config.identity {
-        Identity::Devices { prefix, secret } => (prefix, Some(secret)),
-        Identity::Anonymous { prefix } => (prefix, None),
-    };
-    let device = DeviceId::parse(&format!("{prefix}{number}")).map_err(LoadError::Prefix)?;
+    let (device, _) = config.identity.login(number)?;
+    let connect = config.identity.connect_packet(number)?;
     let now_ms = clock::unix_ms();
-    let login = match secret {
-        Some(secret) => Login::of_device(&device, secret, now_ms.div_euclid(1000)),
-        None => Login { client_id: device.as_str().to_owned(), credentials: None },
-    };
-    let connect = login.packet().map_err(|_| LoadError::Login)?.to_continuous_buffer();
     let version = Version::as_sent(&config.version);
     let progress_of = |description: String| {
         let report = ProgressReport {
@@ -373,6 +437,7 @@ mod tests {
             allow_remote: false,
             connections: 1,
             in_flight: 1,
+            every: None,
             identity: Identity::Anonymous { prefix: "load_".to_owned() },
             warm_up: Duration::ZERO,
             length: Length::Reports(1),
@@ -387,7 +452,7 @@ mod tests {
         assert!(matches!(refused, LoadError::NotLoopback { .. }), "{refused}");
         let mut remote = config("192.0.2.1:1883");
         remote.allow_remote = true;
-        assert_eq!(resolve(&remote).await.unwrap().to_string(), "192.0.2.1:1883");
+        assert_eq!(resolve(&remote.target, remote.allow_remote).await.unwrap().to_string(), "192.0.2.1:1883");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ fn config(platform: &Platform) -> LoadConfig {
         allow_remote: false,
         connections: 3,
         in_flight: 8,
+        every: None,
         identity: Identity::Devices { prefix: "load_".into(), secret: "s3cret".into() },
         warm_up: Duration::ZERO,
         length: Length::Reports(500),
