@@ -22,6 +22,7 @@ mod guarded;
 pub mod limits;
 mod metered;
 mod observe;
+mod openapi;
 mod problem;
 mod query;
 mod request_id;

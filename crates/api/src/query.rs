@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use otaru_engine::{CampaignKey, DeploymentKey, DeviceKey, PackageKey, Page, ProductKey, ReportSeq};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
 use crate::problem::{Code, Problem};
@@ -172,9 +173,10 @@ impl<K: Cursor> Part<K> {
 }
 
 /// One page of a list. `next_cursor` is null on the last one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Listed<V> {
     items: Vec<V>,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

@@ -13,9 +13,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRef, Request};
 use axum::middleware;
+use bytes::Bytes;
 use otaru_engine::Engine;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::observe::observe;
+use crate::openapi;
 use crate::problem::{Code, Problem};
 use crate::routes;
 
@@ -27,6 +30,17 @@ pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 pub(crate) struct Shared {
     engine: Engine,
     metrics: Metrics,
+    description: Description,
+}
+
+/// The OpenAPI document, as text.
+#[derive(Clone)]
+pub(crate) struct Description(pub(crate) Bytes);
+
+impl FromRef<Shared> for Description {
+    fn from_ref(shared: &Shared) -> Description {
+        shared.description.clone()
+    }
 }
 
 impl FromRef<Shared> for Engine {
@@ -43,15 +57,18 @@ impl FromRef<Shared> for Metrics {
 
 /// Everything that is answered, without sockets: for [`crate::Api`] and for tests in the process.
 pub fn router(engine: Engine, metrics: Metrics) -> Router {
-    Router::new()
+    let (described, collected) = OpenApiRouter::with_openapi(openapi::head())
         .nest("/api/v1", routes::native())
+        .merge(routes::health::routes())
+        .split_for_parts();
+    let document = serde_json::to_vec_pretty(&openapi::document(&collected)).expect("the document is JSON");
+    described
         .merge(routes::download::routes())
         .merge(routes::device_http::routes())
-        .merge(routes::health::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(middleware::from_fn(observe))
-        .with_state(Shared { engine, metrics })
+        .with_state(Shared { engine, metrics, description: Description(document.into()) })
 }
 
 async fn unknown(request: Request) -> Problem {

@@ -2,24 +2,30 @@
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::routing::{get, post};
-use axum::{Json as Answer, Router, body::Body};
+use axum::{Json as Answer, body::Body};
 use otaru_engine::{ArtifactRow, Declared, Engine};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Id;
 use crate::body;
 use crate::caller::{Change, Look, May};
+use crate::openapi::Bytes;
 use crate::problem::Problem;
 use crate::router::Shared;
 use crate::times::Moment;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/artifacts", post(upload)).route("/artifacts/{id}", get(one))
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(upload)).routes(routes!(one))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Artifact)]
 struct ArtifactView {
+    /// The SHA-256 of the bytes.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     artifact_id: String,
     size_bytes: u64,
     created_at: Moment,
@@ -35,7 +41,20 @@ impl From<ArtifactRow> for ArtifactView {
     }
 }
 
-/// Keeps the body. 201 for new bytes, 200 for bytes that were kept already: an upload can be repeated.
+/// Keeps the body as an artifact.
+///
+/// An upload can be repeated: the same bytes have the same id.
+#[utoipa::path(
+    post, path = "/artifacts", tag = "artifacts", operation_id = "upload_artifact",
+    security(("token" = ["operator"])),
+    params(("X-Sha256" = Option<String>, Header, description = "SHA-256 of the body as 64 hex digits; what hashes to something else is not kept", pattern = "^[0-9A-Fa-f]{64}$")),
+    request_body(content = inline(Bytes), content_type = "application/octet-stream", description = "The file, at least one byte"),
+    responses(
+        (status = 201, description = "New, and kept", body = ArtifactView),
+        (status = 200, description = "These bytes were kept already", body = ArtifactView),
+    ),
+    extensions(("x-codes" = json!(["invalid", "upload_incomplete", "digest_mismatch", "too_large", "disk_full"]))),
+)]
 async fn upload(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -56,6 +75,14 @@ fn declared(headers: &HeaderMap) -> Declared {
     Declared { sha256, size_bytes }
 }
 
+/// Shows an artifact.
+#[utoipa::path(
+    get, path = "/artifacts/{id}", tag = "artifacts", operation_id = "get_artifact",
+    security(("token" = ["viewer"])),
+    params(("id" = String, Path, description = "An `artifact_id`")),
+    responses((status = 200, description = "The artifact", body = ArtifactView)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn one(
     State(engine): State<Engine>,
     _: May<Look>,

@@ -4,68 +4,89 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json as Answer, Router};
 use otaru_core::campaign::{OnConflict, Policy, Retry, Slots, Timers};
 use otaru_core::deployment::Label;
 use otaru_engine::{CampaignRequest, CampaignRow, Counts, DeviceSelection, Engine};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{RefOr, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Id;
 use crate::body::{Json, object, object_or_default, or_default};
 use crate::caller::{Change, Look, May};
+use crate::openapi::{Pages, words};
 use crate::problem::{Code, Problem};
 use crate::query::{Asked, Listed};
 use crate::router::Shared;
 use crate::times::Moment;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/campaigns", get(list).post(create))
-        .route("/campaigns/{id}", get(one))
-        .route("/campaigns/{id}/start", post(start))
-        .route("/campaigns/{id}/pause", post(pause))
-        .route("/campaigns/{id}/resume", post(resume))
-        .route("/campaigns/{id}/cancel", post(cancel))
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
+        .routes(routes!(list, create))
+        .routes(routes!(one))
+        .routes(routes!(start))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(cancel))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewCampaign {
+    /// For people; blanks around it are taken away.
+    #[schema(min_length = 1, max_length = 256)]
     name: String,
+    /// Of one product and kind, with source versions that do not overlap.
+    #[schema(min_items = 1, max_items = 10)]
     package_ids: Vec<String>,
     #[serde(deserialize_with = "object")]
     devices: Devices,
     #[serde(default, deserialize_with = "object_or_default")]
+    #[schema(value_type = Option<AskedRetry>)]
     retry: AskedRetry,
     #[serde(default, deserialize_with = "object_or_default")]
+    #[schema(value_type = Option<AskedLimits>)]
     limits: AskedLimits,
     #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<words::OnConflictWord>)]
     on_conflict: OnConflict,
     #[serde(default, deserialize_with = "object_or_default")]
+    #[schema(value_type = Option<AskedTimers>)]
     timers: AskedTimers,
     /// Whether gateways are told which campaign it is and how many of their children it has.
     #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
     gateway_mode: bool,
-    /// Passed on to devices with every word about the campaign.
+    /// Passed on to devices with every word about the campaign; at most 512 characters of JSON.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     ext_info: Option<serde_json::Map<String, serde_json::Value>>,
     /// Whether it starts as soon as its first devices are prepared.
     #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
     start: bool,
 }
 
 /// Which devices: exactly one of the members.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DeviceSelection)]
 struct Devices {
+    /// These, at most 30 000.
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 30000)]
     ids: Option<Vec<String>>,
+    /// All of this product, which must be the packages'.
     #[serde(default)]
     product_id: Option<String>,
+    /// All of the packages' product that have all of these tags.
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
 }
@@ -92,33 +113,52 @@ impl Devices {
     }
 }
 
-#[derive(Default, Deserialize)]
+/// What happens after a failure.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewRetry)]
 struct AskedRetry {
+    /// Further attempts.
     #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 5)]
     count: u32,
+    /// Between a failure and the next attempt.
     #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 86400)]
     interval_secs: u64,
 }
 
-#[derive(Default, Deserialize)]
+/// How many devices may be at work at once.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewLimits)]
 struct AskedLimits {
+    /// None is no limit.
     #[serde(default)]
+    #[schema(minimum = 1)]
     concurrency: Option<u32>,
 }
 
 /// Seconds, fractions allowed; what is left out is the server's default.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewTimers)]
 struct AskedTimers {
+    /// For a device to come online.
     #[serde(default)]
+    #[schema(minimum = 0.001, maximum = 31622400)]
     online_secs: Option<f64>,
+    /// For the answer to a version question.
     #[serde(default)]
+    #[schema(minimum = 0.001, maximum = 31622400)]
     answer_secs: Option<f64>,
+    /// From the notice to the final report.
     #[serde(default)]
+    #[schema(minimum = 0.001, maximum = 31622400)]
     result_secs: Option<f64>,
+    /// From "done" with another version to the question.
     #[serde(default)]
+    #[schema(minimum = 0.001, maximum = 31622400)]
     confirm_secs: Option<f64>,
 }
 
@@ -153,23 +193,32 @@ fn millis(name: &str, asked: Option<f64>, default: u64) -> Result<u64, Problem> 
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Campaign)]
 struct CampaignView {
     campaign_id: String,
     name: String,
+    #[schema(value_type = words::CampaignStateWord)]
     state: &'static str,
     counts: CountsView,
     product_id: String,
     package_ids: Vec<String>,
+    #[schema(value_type = RetryView)]
     retry: Retry,
+    #[schema(value_type = LimitsView)]
     limits: Slots,
+    #[schema(value_type = words::OnConflictWord)]
     on_conflict: OnConflict,
     timers: TimersView,
     gateway_mode: bool,
+    #[schema(value_type = Option<Object>, required)]
     ext_info: Option<serde_json::Value>,
+    /// The name of the token that it was made with.
     created_by: String,
     created_at: Moment,
+    #[schema(required)]
     started_at: Option<Moment>,
+    #[schema(required)]
     finished_at: Option<Moment>,
 }
 
@@ -196,7 +245,28 @@ impl CampaignView {
     }
 }
 
-#[derive(Serialize)]
+/// How [`Retry`] is shown.
+#[derive(ToSchema)]
+#[schema(as = Retry)]
+#[expect(dead_code, reason = "describes")]
+struct RetryView {
+    count: u32,
+    interval_secs: u64,
+}
+
+/// How [`Slots`] is shown.
+#[derive(ToSchema)]
+#[schema(as = Limits)]
+#[expect(dead_code, reason = "describes")]
+struct LimitsView {
+    /// None is no limit.
+    #[schema(required)]
+    concurrency: Option<u32>,
+}
+
+/// Seconds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Timers)]
 struct TimersView {
     online_secs: f64,
     answer_secs: f64,
@@ -231,6 +301,39 @@ impl Serialize for CountsView {
     }
 }
 
+impl PartialSchema for CountsView {
+    fn schema() -> RefOr<Schema> {
+        let int64 = SchemaFormat::KnownFormat(KnownFormat::Int64);
+        let count =
+            || ObjectBuilder::new().schema_type(Type::Integer).format(Some(int64.clone())).minimum(Some(0));
+        let names = std::iter::once("total").chain(Label::ALL.iter().map(|label| label.name()));
+        let described = ObjectBuilder::new().schema_type(Type::Object).description(Some(
+            "How many deployments there are, and in which state or with which outcome. Of the latest run of each device.",
+        ));
+        names.fold(described, |object, name| object.property(name, count()).required(name)).into()
+    }
+}
+
+impl ToSchema for CountsView {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Counts".into()
+    }
+}
+
+/// Makes a campaign.
+///
+/// It is a draft unless `start` is true. Its deployments are made after this answer; `state` says `preparing` until
+/// they are. Calling it again makes another one.
+#[utoipa::path(
+    post, path = "/campaigns", tag = "campaigns", operation_id = "create_campaign",
+    security(("token" = ["operator"])),
+    request_body = NewCampaign,
+    responses((status = 201, description = "Made", body = CampaignView)),
+    extensions(("x-codes" = json!([
+        "invalid", "invalid_policy", "unknown_package", "packages_do_not_fit", "unknown_devices", "too_many_devices",
+        "wrong_product"
+    ]))),
+)]
 async fn create(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -257,6 +360,13 @@ async fn create(
     Ok((StatusCode::CREATED, Answer(CampaignView::of((row, Counts::default())))))
 }
 
+/// Lists campaigns, the newest first.
+#[utoipa::path(
+    get, path = "/campaigns", tag = "campaigns", operation_id = "list_campaigns",
+    security(("token" = ["viewer"])),
+    params(Pages),
+    responses((status = 200, description = "A page", body = Listed<CampaignView>)),
+)]
 async fn list(
     State(engine): State<Engine>,
     _: May<Look>,
@@ -267,6 +377,14 @@ async fn list(
     Ok(Answer(part.listed(rows, |(row, _)| row.key, CampaignView::of)))
 }
 
+/// Shows a campaign with its counts.
+#[utoipa::path(
+    get, path = "/campaigns/{id}", tag = "campaigns", operation_id = "get_campaign",
+    security(("token" = ["viewer"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    responses((status = 200, description = "The campaign", body = CampaignView)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn one(
     State(engine): State<Engine>,
     _: May<Look>,
@@ -278,6 +396,16 @@ async fn one(
     }
 }
 
+/// Lets the devices of a draft go.
+///
+/// One that is there already stays as it is, so that it can be said again.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/start", tag = "campaigns", operation_id = "start_campaign",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    responses((status = 200, description = "As it is now", body = CampaignView)),
+    extensions(("x-codes" = json!(["not_found", "wrong_state"]))),
+)]
 async fn start(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -286,6 +414,16 @@ async fn start(
     Ok(Answer(CampaignView::of(engine.start_campaign(&may.by, &id).await?)))
 }
 
+/// Lets no further device go; those at work go on.
+///
+/// One that is there already stays as it is, so that it can be said again.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/pause", tag = "campaigns", operation_id = "pause_campaign",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    responses((status = 200, description = "As it is now", body = CampaignView)),
+    extensions(("x-codes" = json!(["not_found", "wrong_state"]))),
+)]
 async fn pause(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -294,6 +432,16 @@ async fn pause(
     Ok(Answer(CampaignView::of(engine.pause_campaign(&may.by, &id).await?)))
 }
 
+/// Lets devices of a paused campaign go again.
+///
+/// One that is there already stays as it is, so that it can be said again.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/resume", tag = "campaigns", operation_id = "resume_campaign",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    responses((status = 200, description = "As it is now", body = CampaignView)),
+    extensions(("x-codes" = json!(["not_found", "wrong_state"]))),
+)]
 async fn resume(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -302,6 +450,16 @@ async fn resume(
     Ok(Answer(CampaignView::of(engine.resume_campaign(&may.by, &id).await?)))
 }
 
+/// Ends a campaign; what is not finished ends as `cancelled`.
+///
+/// One that is there already stays as it is, so that it can be said again.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/cancel", tag = "campaigns", operation_id = "cancel_campaign",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    responses((status = 200, description = "As it is now", body = CampaignView)),
+    extensions(("x-codes" = json!(["not_found", "wrong_state"]))),
+)]
 async fn cancel(
     State(engine): State<Engine>,
     may: May<Change>,

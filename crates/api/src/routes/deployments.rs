@@ -1,38 +1,56 @@
 //! `/campaigns/{id}/deployments`: the campaign on each of its devices.
 
+use axum::Json as Answer;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json as Answer, Router};
 use otaru_core::deployment::Label;
 use otaru_engine::{DeploymentView, DownloadView, Engine};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Id;
 use crate::caller::{Look, May};
+use crate::openapi::{Pages, words};
 use crate::problem::Problem;
 use crate::query::{Asked, Listed, bad, listed};
 use crate::router::Shared;
 use crate::times::Moment;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/campaigns/{id}/deployments", get(list))
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(list))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deployment)]
 struct Shown {
     deployment_id: String,
     device_id: String,
     campaign_id: String,
+    #[schema(value_type = words::DeploymentStateWord)]
     state: &'static str,
+    #[schema(value_type = Option<words::OutcomeWord>, required)]
     outcome: Option<&'static str>,
+    /// Of the last report.
+    #[schema(required)]
     result_code: Option<i64>,
+    /// The furthest of this attempt, in percent.
+    #[schema(required, minimum = 0, maximum = 100)]
     progress: Option<u8>,
+    /// Which try of this run.
     attempt: u32,
+    /// An operator's retry adds one.
     run: u32,
+    #[schema(required)]
     reported_version: Option<String>,
+    /// The device's own words.
+    #[schema(required)]
     description: Option<String>,
+    /// The wanted version was announced after the end.
     late_success: bool,
+    #[schema(required)]
     download: Option<Fetching>,
+    /// It is installed though the package was never fetched whole from here.
     unfetched_success: bool,
     explanation: String,
     updated_at: Moment,
@@ -40,12 +58,15 @@ struct Shown {
 }
 
 /// How far a device came with its package, wherever a deployment is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DownloadProgress)]
 pub(super) struct Fetching {
     bytes: u64,
     size_bytes: u64,
+    #[schema(minimum = 0, maximum = 100)]
     percent: u8,
     in_flight: bool,
+    #[schema(required)]
     last_at: Option<Moment>,
 }
 
@@ -80,6 +101,19 @@ impl From<DeploymentView> for Shown {
     }
 }
 
+/// Lists a campaign's deployments, the oldest first.
+#[utoipa::path(
+    get, path = "/campaigns/{id}/deployments", tag = "deployments", operation_id = "list_deployments",
+    security(("token" = ["viewer"])),
+    params(
+        ("id" = String, Path, description = "A `campaign_id`"),
+        ("state" = Option<words::DeploymentStateWord>, Query, description = "Only those in this state"),
+        ("outcome" = Option<words::OutcomeWord>, Query, description = "Only those that ended so; with `state`, that must be `finished`"),
+        Pages,
+    ),
+    responses((status = 200, description = "A page", body = Listed<Shown>)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn list(
     State(engine): State<Engine>,
     _: May<Look>,

@@ -2,63 +2,84 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json as Answer, Router};
 use otaru_engine::{Auth, DeviceChange, DeviceFilter, DeviceRequest, DeviceView, Engine};
 use otaru_proto::DeviceId;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Id;
 use super::reports::Report;
 use crate::body::{Json, or_default};
 use crate::caller::{Change, Look, May};
+use crate::openapi::{Pages, words};
 use crate::problem::Problem;
 use crate::query::{Asked, Listed, bad};
 use crate::router::Shared;
 use crate::times::Moment;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/devices", get(list).post(register))
-        .route("/devices/{id}", get(one).patch(change).delete(delete))
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(list, register)).routes(routes!(one, change, delete))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewDevice {
+    /// Without one it is `{product_id}_{node_id}`.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     device_id: Option<String>,
+    /// The maker's own id, unique within the product.
+    #[schema(min_length = 1, max_length = 64)]
     node_id: String,
+    #[schema(min_length = 1, max_length = 256)]
     product_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<words::AuthWord>)]
     auth: Auth,
+    /// Without one, a device with `auth` `secret` that has no gateway gets one.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 256)]
     secret: Option<String>,
+    /// SHA-256 of its certificate as 64 hex digits, or SHA-1 as 40; colons between bytes are fine. Only with `auth` `x509`.
     #[serde(default)]
     fingerprint: Option<String>,
+    /// The gateway that it is a child of.
     #[serde(default)]
     gateway_id: Option<String>,
+    /// For people.
     #[serde(default)]
+    #[schema(max_length = 256)]
     name: Option<String>,
+    /// At most 64; keys of 1 to 128 characters, values of at most 128.
     #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     tags: BTreeMap<String, String>,
 }
 
 /// What to change; a member that is left out stays as it is, and a `null` name or fingerprint is none.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DeviceChanges)]
 struct Changes {
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 256)]
     name: Option<Option<String>>,
+    /// All of them: those that are not named are gone.
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
+    /// A frozen device may not connect.
     #[serde(default)]
     frozen: Option<bool>,
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 256)]
     secret: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     fingerprint: Option<Option<String>>,
 }
 
@@ -67,25 +88,37 @@ fn given<'de, D: Deserializer<'de>>(member: D) -> Result<Option<Option<String>>,
     Option::deserialize(member).map(Some)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Device)]
 struct Shown {
     device_id: String,
     node_id: String,
     product_id: String,
+    #[schema(required)]
     gateway_id: Option<String>,
+    #[schema(required)]
     name: Option<String>,
     tags: BTreeMap<String, String>,
+    #[schema(value_type = words::AuthWord)]
     auth: &'static str,
+    #[schema(required)]
     fingerprint: Option<String>,
     frozen: bool,
+    /// It is connected, or its gateway is.
     online: bool,
+    #[schema(required)]
     firmware_version: Option<String>,
+    #[schema(required)]
     software_version: Option<String>,
     /// Only where one device is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     sdk_version: Option<String>,
+    #[schema(required)]
     last_report: Option<Report>,
+    #[schema(required)]
     last_report_at: Option<Moment>,
+    #[schema(required)]
     connected_at: Option<Moment>,
     created_at: Moment,
 }
@@ -117,14 +150,26 @@ impl From<DeviceView> for Shown {
 }
 
 /// A device just registered: the only answer that ever shows its secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RegisteredDevice)]
 struct Registered {
     #[serde(flatten)]
     device: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     secret: Option<String>,
 }
 
+/// Registers a device.
+///
+/// A secret is in this answer only, and only if it was not given.
+#[utoipa::path(
+    post, path = "/devices", tag = "devices", operation_id = "register_device",
+    security(("token" = ["operator"])),
+    request_body = NewDevice,
+    responses((status = 201, description = "Registered", body = Registered)),
+    extensions(("x-codes" = json!(["invalid", "invalid_id", "unknown_product", "unknown_gateway", "exists_already"]))),
+)]
 async fn register(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -142,6 +187,18 @@ async fn register(
 
 const FILTERS: [&str; 5] = ["product_id", "gateway_id", "tag", "cursor", "limit"];
 
+/// Lists devices, the oldest first.
+#[utoipa::path(
+    get, path = "/devices", tag = "devices", operation_id = "list_devices",
+    security(("token" = ["viewer"])),
+    params(
+        ("product_id" = Option<String>, Query, description = "Only those of this product"),
+        ("gateway_id" = Option<String>, Query, description = "Only the children of this gateway"),
+        ("tag" = Option<Vec<String>>, Query, style = Form, explode, description = "Only those with this tag, as `KEY:VALUE`; given again, with all of them"),
+        Pages,
+    ),
+    responses((status = 200, description = "A page", body = Listed<Shown>)),
+)]
 async fn list(
     State(engine): State<Engine>,
     _: May<Look>,
@@ -172,10 +229,29 @@ fn filter(asked: &Asked) -> Result<DeviceFilter, Problem> {
     Ok(DeviceFilter { product_id: asked.one("product_id")?.map(str::to_owned), tags, gateway_id })
 }
 
+/// Shows a device.
+#[utoipa::path(
+    get, path = "/devices/{id}", tag = "devices", operation_id = "get_device",
+    security(("token" = ["viewer"])),
+    params(("id" = String, Path, description = "A `device_id`")),
+    responses((status = 200, description = "The device", body = Shown)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn one(State(engine): State<Engine>, _: May<Look>, Id(id): Id) -> Result<Answer<Shown>, Problem> {
     show(&engine, &id).await
 }
 
+/// Changes a device.
+///
+/// Frozen, or with another secret or fingerprint, it loses its connection.
+#[utoipa::path(
+    patch, path = "/devices/{id}", tag = "devices", operation_id = "change_device",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `device_id`")),
+    request_body = Changes,
+    responses((status = 200, description = "As it is now", body = Shown)),
+    extensions(("x-codes" = json!(["not_found", "invalid"]))),
+)]
 async fn change(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -194,6 +270,16 @@ async fn show(engine: &Engine, id: &str) -> Result<Answer<Shown>, Problem> {
     }
 }
 
+/// Deletes a device.
+///
+/// What it is part of ends as `removed`; its history stays with its campaigns.
+#[utoipa::path(
+    delete, path = "/devices/{id}", tag = "devices", operation_id = "delete_device",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `device_id`")),
+    responses((status = 204, description = "It is gone")),
+    extensions(("x-codes" = json!(["not_found", "in_use"]))),
+)]
 async fn delete(State(engine): State<Engine>, may: May<Change>, Id(id): Id) -> Result<StatusCode, Problem> {
     engine.delete_device(&may.by, &id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -6,6 +6,7 @@ mod artifacts;
 mod campaigns;
 mod connections;
 mod deployments;
+mod description;
 pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
@@ -17,16 +18,16 @@ mod products;
 mod reports;
 mod tokens;
 
-use axum::Router;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::problem::{Code, Problem};
 use crate::router::Shared;
 
 /// The native API, below `/api/v1`.
-pub(crate) fn native() -> Router<Shared> {
-    Router::new()
+pub(crate) fn native() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default()
         .merge(products::routes())
         .merge(devices::routes())
         .merge(reports::routes())
@@ -38,6 +39,7 @@ pub(crate) fn native() -> Router<Shared> {
         .merge(deployments::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
+        .merge(description::routes())
 }
 
 /// The first id in a path, as text. Whether it names anything is for the engine to say.

@@ -1,33 +1,41 @@
 //! `/products`: the models that devices are instances of.
 
+use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json as Answer, Router};
 use otaru_engine::{Engine, ProductRow};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Id;
 use crate::body::Json;
 use crate::caller::{Change, Look, May};
+use crate::openapi::Pages;
 use crate::problem::Problem;
 use crate::query::{Asked, Listed};
 use crate::router::Shared;
 use crate::times::Moment;
 
-pub(super) fn routes() -> Router<Shared> {
-    Router::new().route("/products", get(list).post(create)).route("/products/{id}", get(one))
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(one))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewProduct {
+    /// Without one it gets 24 hex digits.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     product_id: Option<String>,
+    /// For people; blanks around it are taken away.
+    #[schema(min_length = 1, max_length = 256)]
     name: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Product)]
 struct ProductView {
     product_id: String,
     name: String,
@@ -40,6 +48,14 @@ impl From<ProductRow> for ProductView {
     }
 }
 
+/// Makes a product.
+#[utoipa::path(
+    post, path = "/products", tag = "products", operation_id = "create_product",
+    security(("token" = ["operator"])),
+    request_body = NewProduct,
+    responses((status = 201, description = "Made", body = ProductView)),
+    extensions(("x-codes" = json!(["invalid", "invalid_id", "exists_already"]))),
+)]
 async fn create(
     State(engine): State<Engine>,
     may: May<Change>,
@@ -49,6 +65,13 @@ async fn create(
     Ok((StatusCode::CREATED, Answer(row.into())))
 }
 
+/// Lists products, the oldest first.
+#[utoipa::path(
+    get, path = "/products", tag = "products", operation_id = "list_products",
+    security(("token" = ["viewer"])),
+    params(Pages),
+    responses((status = 200, description = "A page", body = Listed<ProductView>)),
+)]
 async fn list(
     State(engine): State<Engine>,
     _: May<Look>,
@@ -59,6 +82,14 @@ async fn list(
     Ok(Answer(part.listed(rows, |row| row.key, ProductView::from)))
 }
 
+/// Shows a product.
+#[utoipa::path(
+    get, path = "/products/{id}", tag = "products", operation_id = "get_product",
+    security(("token" = ["viewer"])),
+    params(("id" = String, Path, description = "A `product_id`")),
+    responses((status = 200, description = "The product", body = ProductView)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn one(State(engine): State<Engine>, _: May<Look>, Id(id): Id) -> Result<Answer<ProductView>, Problem> {
     match engine.product(&id).await? {
         Some(row) => Ok(Answer(row.into())),

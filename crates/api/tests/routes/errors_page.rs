@@ -40,7 +40,7 @@ fn every_status_that_is_answered_is_on_the_page() {
 }
 
 /// The codes with a heading of their own on the page.
-fn explained() -> BTreeSet<String> {
+pub fn explained() -> BTreeSet<String> {
     let heading = |line: &str| line.strip_prefix("### `")?.strip_suffix('`').map(str::to_owned);
     page().lines().filter_map(heading).collect()
 }
@@ -52,7 +52,7 @@ fn page() -> String {
 
 /// Every code that the source can produce: this crate's by enumeration, the others' from the text of each
 /// function called `code`.
-fn produced() -> BTreeSet<String> {
+pub fn produced() -> BTreeSet<String> {
     let mut codes: BTreeSet<String> = Code::ALL.iter().map(|code| code.name().to_owned()).collect();
     for crate_name in ["engine", "gateway"] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(crate_name).join("src");

@@ -1,6 +1,6 @@
 //! The machinery of these tests: a house with an API, callers with a role, and devices that speak.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +17,8 @@ use otaru_store::{BlobStore, Faults, Store, Vault};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::described::Described;
+
 /// A platform in memory with its HTTP side.
 pub struct House {
     pub engine: Engine,
@@ -26,6 +28,9 @@ pub struct House {
     viewer: String,
     operator: String,
 }
+
+/// The same for every house.
+static DESCRIBED: OnceLock<Described> = OnceLock::new();
 
 /// What `/metrics` answers here.
 pub const METRICS: &str = "# TYPE otaru_up gauge\notaru_up 1\n";
@@ -45,7 +50,21 @@ impl House {
         let viewer = engine.create_token(&by, "test", Role::Viewer).await.unwrap().token;
         let operator = engine.create_token(&by, "test", Role::Operator).await.unwrap().token;
         let metrics: Metrics = Arc::new(|| METRICS.to_owned());
-        House { router: router(engine.clone(), metrics), engine, faults, admin, viewer, operator }
+        let house =
+            House { router: router(engine.clone(), metrics), engine, faults, admin, viewer, operator };
+        if DESCRIBED.get().is_none() {
+            let request = Request::builder().uri("/api/v1/openapi.json").body(Body::empty()).unwrap();
+            let answer = house.router.clone().oneshot(request).await.unwrap();
+            let document = answer.into_body().collect().await.unwrap().to_bytes();
+            let _ = DESCRIBED.set(Described(serde_json::from_slice(&document).unwrap()));
+        }
+        house
+    }
+
+    /// The OpenAPI document.
+    #[expect(clippy::unused_self, reason = "there is one once there is a house")]
+    pub fn described(&self) -> &'static Described {
+        DESCRIBED.get().unwrap()
     }
 
     pub fn admin(&self) -> Caller<'_> {
@@ -64,10 +83,14 @@ impl House {
         Caller { house: self, token: Some(token) }
     }
 
+    /// Every answer is held against the OpenAPI document.
     pub async fn ask(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
+        let content_type = head.headers.get("content-type").map(|value| value.to_str().unwrap());
+        self.described().allows(&method, &path, head.status.as_u16(), content_type, &body);
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 
