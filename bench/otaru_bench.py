@@ -331,6 +331,29 @@ class Load:
         return json.loads(lines[-1]) if lines else None
 
 
+class Reporters:
+    """100 devices of a product of their own, each in a running deployment, that report by the clock beside something else:
+    200 reports a second in all. Latency is from when a report was due."""
+
+    COMMON = ("--prefix", "reporters_", "--connections", 100, "--in-flight", 8, "--every", 0.5, "--json")
+
+    def __init__(self, binaries, server):
+        self.binaries, self.server = binaries, server
+        server.register("reporters", 100)
+        server.campaign("reporters", server.package("reporters"))
+        self.common = ("--target", server.mqtt, "--secret", SECRET, *self.COMMON)
+
+    def quiet(self, secs):
+        """How it is when nothing else happens."""
+        return load(self.binaries, *self.common, "--secs", secs)
+
+    def begin(self):
+        """They report until `end` of what is answered is called."""
+        beside = Load(self.binaries, *self.common, "--until-stdin-ends", "--warm-up", 0.5)
+        time.sleep(1.5)
+        return beside
+
+
 def machine(data):
     """One line about where this was measured."""
     file = Path(data) / "synced"

@@ -18,7 +18,7 @@ use otaru_fleet::load::{self, Identity, Length, LoadConfig, LoadReport};
 #[command(
     name = "otaru-load",
     version,
-    group(ArgGroup::new("length").args(["secs", "reports"])),
+    group(ArgGroup::new("length").args(["secs", "reports", "until_stdin_ends"])),
     group(ArgGroup::new("identity").args(["secret", "password", "anonymous"]).required(true)),
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
@@ -52,6 +52,9 @@ struct Args {
     /// Measure until so many reports are acknowledged.
     #[arg(long, value_name = "N")]
     reports: Option<u64>,
+    /// Measure until stdin ends.
+    #[arg(long)]
+    until_stdin_ends: bool,
     /// Seconds before anything is measured.
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     warm_up: f64,
@@ -232,8 +235,7 @@ fn measure_other(other: &Other) -> anyhow::Result<()> {
                         "connecting_secs": idle.connecting.as_secs_f64(),
                     })
                 );
-                let end = || std::io::stdin().read_to_end(&mut Vec::new());
-                tokio::task::spawn_blocking(end).await??;
+                tokio::task::spawn_blocking(stdin_ends).await??;
                 Ok(())
             });
         }
@@ -291,6 +293,7 @@ fn measure(args: &Args) -> anyhow::Result<LoadReport> {
         warm_up: Duration::try_from_secs_f64(args.warm_up)?,
         length: match args.reports {
             Some(reports) => Length::Reports(reports),
+            None if args.until_stdin_ends => Length::UntilTold,
             None => Length::For(Duration::try_from_secs_f64(args.secs.unwrap_or(10.0))?),
         },
         payload_bytes: args.payload_bytes,
@@ -302,7 +305,21 @@ fn measure(args: &Args) -> anyhow::Result<LoadReport> {
         tokio::runtime::Builder::new_multi_thread()
     };
     let runtime = runtime.worker_threads(args.threads.max(1)).enable_all().build()?;
-    Ok(runtime.block_on(load::run(&config))?)
+    let until_stdin_ends = args.until_stdin_ends;
+    let stop = async move {
+        if until_stdin_ends {
+            // However it ends.
+            let _ = tokio::task::spawn_blocking(stdin_ends).await;
+        } else {
+            std::future::pending().await
+        }
+    };
+    Ok(runtime.block_on(load::run_until(&config, stop))?)
+}
+
+/// Waits until there is no more to read, and throws away what there was.
+fn stdin_ends() -> std::io::Result<usize> {
+    std::io::stdin().read_to_end(&mut Vec::new())
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are this command's output")]

@@ -25,7 +25,7 @@ pub mod visits;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use otaru_proto::{
@@ -140,6 +140,8 @@ pub enum Length {
     For(Duration),
     /// So many acknowledged reports, or a few more: those in flight are not called back.
     Reports(u64),
+    /// Until [`run_until`] is told to stop.
+    UntilTold,
 }
 
 /// What was measured.
@@ -258,16 +260,20 @@ struct Run {
     every: Option<Duration>,
     measure_from: Instant,
     length: Length,
+    /// As told from outside.
+    is_stopped: AtomicBool,
     counted: AtomicU64,
     latency: Histogram,
 }
 
 impl Run {
     fn is_over(&self, now: Instant) -> bool {
-        match self.length {
+        let is_enough = match self.length {
             Length::For(span) => now >= self.measure_from + span,
             Length::Reports(reports) => self.counted.load(Ordering::Relaxed) >= reports,
-        }
+            Length::UntilTold => false,
+        };
+        is_enough || self.is_stopped.load(Ordering::Relaxed)
     }
 
     /// Whether an acknowledgement at `now` belongs to what is measured.
@@ -283,6 +289,18 @@ impl Run {
 /// See [`LoadError`]. A connection that fails ends the run: a measurement with fewer connections than asked for
 /// would be another one.
 pub async fn run(config: &LoadConfig) -> Result<LoadReport, LoadError> {
+    run_until(config, std::future::pending()).await
+}
+
+/// The same, and ends when `stop` resolves, at the latest.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_until(
+    config: &LoadConfig,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<LoadReport, LoadError> {
     in_range("connections", config.connections, LOAD_CONNECTIONS_MAX)?;
     in_range("reports in flight", config.in_flight, LOAD_IN_FLIGHT_MAX)?;
     let address = resolve(&config.target, config.allow_remote).await?;
@@ -295,8 +313,14 @@ pub async fn run(config: &LoadConfig) -> Result<LoadReport, LoadError> {
         every: config.every,
         measure_from: Instant::now() + config.warm_up,
         length: config.length,
+        is_stopped: AtomicBool::new(false),
         counted: AtomicU64::new(0),
         latency: Histogram::default(),
+    });
+    let told = Arc::clone(&run);
+    let stopping = tokio::spawn(async move {
+        stop.await;
+        told.is_stopped.store(true, Ordering::Relaxed);
     });
     let mut connections = JoinSet::new();
     let begun = Instant::now();
@@ -318,9 +342,10 @@ pub async fn run(config: &LoadConfig) -> Result<LoadReport, LoadError> {
             return Err(LoadError::Ended { number, acknowledged: part.acknowledged, cause });
         }
     }
+    stopping.abort();
     let measured = match config.length {
-        Length::For(span) => span,
-        Length::Reports(_) => last_counted - run.measure_from,
+        Length::For(span) if !run.is_stopped.load(Ordering::Relaxed) => span,
+        Length::For(_) | Length::Reports(_) | Length::UntilTold => last_counted - run.measure_from,
     };
     let reports = run.counted.load(Ordering::Relaxed);
     Ok(LoadReport {
