@@ -540,7 +540,8 @@ impl Shared {
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
         let mut after = None;
         loop {
-            let campaigns = self.store.campaigns(Page { after, limit: 100 }).await?;
+            let campaigns =
+                self.store.campaigns(CampaignFilter::default(), Page { after, limit: 100 }).await?;
             let Some((last, _)) = campaigns.last() else { return Ok(()) };
             after = Some(last.key);
             for (row, counts) in &campaigns {
