@@ -144,18 +144,6 @@ class Server:
     def register(self, product, count):
         """`count` devices `{product}_0` and so on, all with the same secret."""
         self.api("products", {"product_id": product, "name": product})
-        if os.environ.get("SLOW_REGISTER"):
-            import http.client, threading
-            def some(part):
-                host, port = self.http.rsplit(":", 1)
-                c = http.client.HTTPConnection(host, int(port))
-                for n in range(part, count, 8):
-                    c.request("POST", "/api/v1/devices", json.dumps({"product_id": product, "node_id": str(n), "secret": SECRET}), {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"})
-                    r = c.getresponse(); r.read()
-                    assert r.status == 201
-            ts = [threading.Thread(target=some, args=(k,)) for k in range(8)]
-            [t.start() for t in ts]; [t.join() for t in ts]
-            return
         lines = (json.dumps({"product_id": product, "node_id": str(n), "secret": SECRET}) for n in range(count))
         made = self.import_lines(lines)
         if made["created"] != count:
