@@ -35,12 +35,12 @@ def say(text):
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def build():
-    """The release binaries of this tree."""
+def build(target=None, **environment):
+    """The release binaries of this tree; with other settings in a folder of their own below target/."""
     command = ["cargo", "build", "--release", "-p", "otaru-server", "-p", "otaru-fleet", "--bin", "otaru", "--bin", "otaru-load"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return (ROOT / folder) / "release"
+    folder = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / (target or "")
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "CARGO_TARGET_DIR": str(folder), **environment})
+    return folder / "release"
 
 
 def all_files():
@@ -92,16 +92,16 @@ def peak_bytes(pid):
 class Server:
     """One run of the platform, with synchronous=FULL and without the limit on a device's rate."""
 
-    def __init__(self, binaries, data, *more):
+    def __init__(self, binaries, data, *more, under=()):
         self.binaries, self.data = binaries, Path(data)
-        self.more = list(more)
+        self.more, self.under = list(more), list(under)
         self.start()
 
     def start(self):
         """Answers after how many seconds it said that it is ready."""
         self.log = open(self.data.parent / f"{self.data.name}.log", "ab")
         command = [
-            str(self.binaries / "otaru"), "serve", "--data-dir", str(self.data), "--mqtt", "127.0.0.1:0",
+            *self.under, str(self.binaries / "otaru"), "serve", "--data-dir", str(self.data), "--mqtt", "127.0.0.1:0",
             "--http", "127.0.0.1:0", "--log", "warn", "--set", "limits.uplink_rate=0",
             "--set", "store.synchronous=full", "--set", "timers.settle=100ms", *self.more,
         ]
