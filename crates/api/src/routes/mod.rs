@@ -11,6 +11,7 @@ pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
 mod explain;
+mod failures;
 pub(crate) mod health;
 mod notes;
 mod packages;
@@ -37,6 +38,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(packages::routes())
         .merge(campaigns::routes())
         .merge(deployments::routes())
+        .merge(failures::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())
