@@ -127,9 +127,12 @@ mod tests {
         assert_eq!(kept, ("secret".to_owned(), None));
     }
 
+    /// The label of a deployment, and the code of its last report.
+    type Ended<'a> = (&'a str, Option<i64>);
+
     /// A store as the fourth step left it: one product, and a campaign in each of these states, which has these
     /// deployments.
-    fn with_campaigns(campaigns: &[(&str, &[(&str, Option<i64>)])]) -> Connection {
+    fn with_campaigns(campaigns: &[(&str, &[Ended<'_>])]) -> Connection {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, &STEPS[..4]).unwrap();
         conn.execute_batch(
