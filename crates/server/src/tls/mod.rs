@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use otaru_engine::{DeviceCa, DeviceCaError};
 use rustls::crypto::ring;
-use rustls::sign::CertifiedKey;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 pub(crate) use renewal::Renewal;

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A pair in `dir` that is being watched, and the serial number of what would be presented.
+    /// A pair in `dir` that is being watched, and what is presented.
     fn watched(dir: &Path) -> (Watched, Pair) {
         let files = self_sign(&dir.join("tls"), &["a".into()]).unwrap();
         let pair = server_tls(&files.cert, &files.key).unwrap().pair;
