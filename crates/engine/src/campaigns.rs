@@ -205,7 +205,7 @@ impl Engine {
             ext_info,
         };
         let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
-        shared.campaign_work.add(Work::Fill { campaign: row.key, preferred: None });
+        shared.campaign_work.add(Work::Fill { campaign: row.key, first: None });
         Ok(row)
     }
 
@@ -439,13 +439,13 @@ fn first_few(ids: &[&str]) -> String {
 // --- The background ------------------------------------------------------------------------------------------
 
 /// Something to be done for a campaign: one chunk at a time, campaigns in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Work {
     /// Make its deployments, and then what follows.
     Fill {
         campaign: CampaignKey,
-        /// The connected devices up to this one had their turn before the others.
-        preferred: Option<DeviceKey>,
+        /// The connected devices that still have their turn before the others; `None`: it has not begun.
+        first: Option<Connected>,
     },
     /// Let its queued deployments go, and look at those that may go already.
     Release(CampaignKey),
@@ -455,7 +455,7 @@ enum Work {
 
 impl Work {
     /// Whether both are the same kind of work for the same campaign.
-    fn is_like(self, other: Work) -> bool {
+    fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
             (Work::Fill { campaign, .. }, Work::Fill { campaign: of, .. }) => campaign == of,
             (Work::Release(campaign), Work::Release(of)) | (Work::End(campaign), Work::End(of)) => {
@@ -467,7 +467,36 @@ impl Work {
 
     /// What follows once a campaign was started or resumed.
     fn after_start(row: &CampaignRow) -> Work {
-        if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, preferred: None } }
+        if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, first: None } }
+    }
+}
+
+/// The devices that were connected when the making of a campaign's deployments began: one list for all chunks, which costs
+/// a million connected devices 8 MB for as long as their deployments are made.
+#[derive(Clone, Debug)]
+struct Connected {
+    devices: Arc<[DeviceKey]>,
+    /// So many had their turn.
+    done: usize,
+}
+
+impl Connected {
+    fn of(devices: Vec<DeviceKey>) -> Connected {
+        Connected { devices: devices.into(), done: 0 }
+    }
+
+    /// Those whose turn it is.
+    fn chunk(&self) -> &[DeviceKey] {
+        let end = self.devices.len().min(self.done + FILL_CHUNK as usize);
+        &self.devices[self.done..end]
+    }
+
+    /// Those have had their turn.
+    fn go_on(&mut self) {
+        self.done += self.chunk().len();
+        if self.done == self.devices.len() {
+            *self = Connected::of(Vec::new());
+        }
     }
 }
 
@@ -482,7 +511,7 @@ impl CampaignWork {
     fn add(&self, work: Work) {
         {
             let mut waiting = self.lock();
-            if waiting.iter().any(|other| other.is_like(work)) {
+            if waiting.iter().any(|other| other.is_like(&work)) {
                 return; // it will do what this one would
             }
             match work {
@@ -520,7 +549,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
             shared.campaign_work.added.notified().await;
             continue;
         };
-        match shared.do_work(work).await {
+        match shared.do_work(work.clone()).await {
             Ok(Some(rest)) => shared.campaign_work.add(rest),
             Ok(None) => {}
             Err(error) => {
@@ -554,7 +583,7 @@ impl Shared {
     /// Does one chunk; answers with what is left.
     async fn do_work(&self, work: Work) -> Result<Option<Work>, StoreError> {
         match work {
-            Work::Fill { campaign, preferred } => self.fill(campaign, preferred).await,
+            Work::Fill { campaign, first } => self.fill(campaign, first).await,
             Work::Release(campaign) => self.release(campaign).await,
             Work::End(campaign) => self.end(campaign).await,
         }
@@ -564,22 +593,24 @@ impl Shared {
     async fn fill(
         &self,
         campaign: CampaignKey,
-        preferred: Option<DeviceKey>,
+        first: Option<Connected>,
     ) -> Result<Option<Work>, StoreError> {
         let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
         let is_open = matches!(row.state, CampaignState::Preparing | CampaignState::Paused);
         if is_open && !row.filled {
-            let mut first = self.sessions.connected();
-            first.retain(|device| preferred.is_none_or(|last| *device > last));
-            first.truncate(FILL_CHUNK as usize);
+            // Those that connect from now on get theirs with the others.
+            let mut first = first.unwrap_or_else(|| Connected::of(self.sessions.connected()));
             let initial = if row.started { self.released(&row.policy) } else { Deployment::queued() };
-            let filled =
-                self.store.fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, &first).await?;
+            let filled = self
+                .store
+                .fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, first.chunk())
+                .await?;
             if row.started {
                 self.consider(&filled.added);
             }
             if !filled.done {
-                return Ok(Some(Work::Fill { campaign, preferred: first.last().copied().or(preferred) }));
+                first.go_on();
+                return Ok(Some(Work::Fill { campaign, first: Some(first) }));
             }
         }
         self.filled(campaign).await
@@ -698,9 +729,9 @@ impl Shared {
 /// What is left to be done for a campaign as found in the store.
 fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
     match row.state {
-        CampaignState::Preparing => Some(Work::Fill { campaign: row.key, preferred: None }),
+        CampaignState::Preparing => Some(Work::Fill { campaign: row.key, first: None }),
         CampaignState::Paused if !row.filled => Some(Work::after_start(row)),
-        CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, preferred: None }),
+        CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, first: None }),
         CampaignState::Running if counts.of(Label::Queued) > 0 || counts.unfinished() == 0 => {
             Some(Work::Release(row.key))
         }
