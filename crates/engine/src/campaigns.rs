@@ -12,7 +12,7 @@ use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, ch
 use otaru_core::deployment::{Deployment, Event, Label};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
-    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
+    CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
     Page, StoreError, Targets, Wanted,
 };
 use tokio::sync::Notify;
@@ -23,7 +23,6 @@ use crate::errors::{Faulty, Kind};
 use crate::inbox::Input;
 use crate::limits::{FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE};
 use crate::tokens::Operator;
-use crate::views::DeploymentView;
 
 /// A campaign that an operator wants.
 #[derive(Clone, Debug)]
@@ -59,6 +58,14 @@ pub enum CampaignError {
     /// There is none.
     #[error("there is no campaign {0}")]
     Unknown(String),
+    /// The device is not among its devices, or not registered any more.
+    #[error("campaign {campaign_id} has no deployment on device {device_id}")]
+    NotOn {
+        /// Which campaign.
+        campaign_id: String,
+        /// Which device.
+        device_id: String,
+    },
     /// No name, or too long a one.
     #[error("`name` has {0} characters; 1 to 256 are accepted")]
     Name(usize),
@@ -134,7 +141,7 @@ pub enum CampaignError {
 impl Faulty for CampaignError {
     fn code(&self) -> &'static str {
         match self {
-            CampaignError::Unknown(_) => "not_found",
+            CampaignError::Unknown(_) | CampaignError::NotOn { .. } => "not_found",
             CampaignError::Name(_)
             | CampaignError::ExtInfo(_)
             | CampaignError::NoDevices
@@ -152,7 +159,7 @@ impl Faulty for CampaignError {
 
     fn kind(&self) -> Kind {
         match self {
-            CampaignError::Unknown(_) => Kind::NotFound,
+            CampaignError::Unknown(_) | CampaignError::NotOn { .. } => Kind::NotFound,
             CampaignError::WrongState { .. } => Kind::Conflict,
             CampaignError::Store(error) => error.kind(),
             CampaignError::Name(_)
@@ -276,15 +283,6 @@ impl Engine {
         self.shared.store.campaign(campaign_id).await
     }
 
-    /// Campaigns, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// The store could not be read.
-    pub async fn campaigns(&self, page: Page<CampaignKey>) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
-        self.shared.store.campaigns(page).await
-    }
-
     /// Lets a draft's devices go. A campaign that is running already stays as it is.
     ///
     /// # Errors
@@ -371,28 +369,7 @@ impl Engine {
         self.existing(campaign_id).await
     }
 
-    /// A campaign's deployments, the oldest first; those counted under one of `labels`, if given.
-    ///
-    /// # Errors
-    ///
-    /// `Unknown`: there is no such campaign.
-    pub async fn deployments(
-        &self,
-        campaign_id: &str,
-        labels: Option<Vec<Label>>,
-        page: Page<DeploymentKey>,
-    ) -> Result<Vec<DeploymentView>, CampaignError> {
-        let (row, _) = self.existing(campaign_id).await?;
-        let filter = DeploymentFilter { labels: labels.map(|labels| labels.into_iter().collect()) };
-        let records = self.shared.store.deployments(row.key, filter, page).await?;
-        let facts: Vec<_> = row.packages.iter().map(|package| facts_of(package)).collect();
-        Ok(records
-            .into_iter()
-            .map(|record| DeploymentView::of(record, &row.packages, &facts, &self.shared.downloads))
-            .collect())
-    }
-
-    async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+    pub(crate) async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
         let found = self.shared.store.campaign(campaign_id).await?;
         found.ok_or_else(|| CampaignError::Unknown(campaign_id.to_owned()))
     }
@@ -569,7 +546,8 @@ impl Shared {
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
         let mut after = None;
         loop {
-            let campaigns = self.store.campaigns(Page { after, limit: 100 }).await?;
+            let campaigns =
+                self.store.campaigns(CampaignFilter::default(), Page { after, limit: 100 }).await?;
             let Some((last, _)) = campaigns.last() else { return Ok(()) };
             after = Some(last.key);
             for (row, counts) in &campaigns {
