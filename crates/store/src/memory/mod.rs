@@ -10,6 +10,7 @@
 mod batch;
 mod campaigns;
 mod devices;
+mod forget;
 mod notes;
 mod packages;
 mod tables;
