@@ -4,11 +4,12 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use otaru_store::{ArtifactRow, BlobError, StoreError};
+use otaru_store::{Actor, ArtifactRow, BlobError, StoreError};
 use sha2::{Digest, Sha256};
 
-use crate::driver::Engine;
+use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
+use crate::limits::ORPHAN_AGE;
 use crate::tokens::{Operator, hex};
 
 /// What the sender says about the bytes.
@@ -165,6 +166,8 @@ impl Engine {
         {
             return Err(IngestError::DigestMismatch { declared: digest, got: artifact_id });
         }
+        // Until the row is there, nobody takes the bytes for an orphan.
+        let _kept = shared.artifacts.read().await;
         let known = shared.store.artifact(&artifact_id).await?;
         // The bytes first, then the row that promises them.
         writer.finish(&artifact_id).await?;
@@ -180,6 +183,57 @@ impl Engine {
     /// The store could not be read.
     pub async fn artifact(&self, artifact_id: &str) -> Result<Option<ArtifactRow>, StoreError> {
         self.shared.store.artifact(artifact_id).await
+    }
+
+    /// Deletes an artifact that no package has; `false`: there is none. Downloads of it that have begun go on.
+    ///
+    /// # Errors
+    ///
+    /// `InUse`: a package has it.
+    pub async fn delete_artifact(&self, by: &Operator, artifact_id: &str) -> Result<bool, StoreError> {
+        self.shared.delete_artifact(&by.actor, artifact_id).await
+    }
+}
+
+impl Shared {
+    pub(crate) async fn delete_artifact(&self, by: &Actor, artifact_id: &str) -> Result<bool, StoreError> {
+        let _none_is_being_kept = self.artifacts.write().await;
+        match self.store.delete_artifact(by, artifact_id, self.clock.wall()).await {
+            Err(StoreError::Missing { .. }) => return Ok(false),
+            other => other?,
+        }
+        // The row first: bytes without a row are taken away later, should this fail.
+        if let Err(error) = self.blobs.delete(artifact_id).await {
+            tracing::warn!(artifact_id, %error, "the bytes of a deleted artifact stay for now");
+        }
+        Ok(true)
+    }
+
+    /// Takes away bytes that no artifact has: what a crash left between the two. How many files.
+    pub(crate) async fn delete_orphans(&self) -> Result<u64, StoreError> {
+        let old = match self.blobs.older_than(ORPHAN_AGE).await {
+            Ok(old) => old,
+            Err(error) => {
+                tracing::warn!(%error, "could not look for bytes without an artifact");
+                return Ok(0);
+            }
+        };
+        let mut gone = 0;
+        for artifact_id in old {
+            if self.is_stopping() {
+                break;
+            }
+            let _none_is_being_kept = self.artifacts.write().await;
+            if self.store.artifact(&artifact_id).await?.is_none() {
+                match self.blobs.delete(&artifact_id).await {
+                    Ok(_) => gone += 1,
+                    Err(error) => {
+                        tracing::warn!(artifact_id, %error, "bytes without an artifact stay for now");
+                    }
+                }
+            }
+        }
+        Ok(gone)
     }
 }
 

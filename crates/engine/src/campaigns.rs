@@ -12,8 +12,8 @@ use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, ch
 use otaru_core::deployment::{Deployment, Event, Label};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
-    CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
-    Page, StoreError, Targets, Wanted,
+    Actor, CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentKey, DeviceKey, NewCampaign,
+    PackageRow, Page, StoreError, Targets, Wanted,
 };
 use tokio::sync::Notify;
 
@@ -369,6 +369,29 @@ impl Engine {
         self.existing(campaign_id).await
     }
 
+    /// Deletes a campaign that has ended, with its deployments. What its devices reported stays with them.
+    ///
+    /// # Errors
+    ///
+    /// - `Unknown`: there is none.
+    /// - `WrongState`: it has not ended, or something of it is still being ended.
+    pub async fn delete_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(), CampaignError> {
+        let (row, _) = self.existing(campaign_id).await?;
+        if self.shared.delete_campaign(&by.actor, campaign_id).await? {
+            return Ok(());
+        }
+        let (now_is, counts) = self.existing(campaign_id).await?;
+        let accepted = if counts.unfinished() > 0
+            && matches!(now_is.state, CampaignState::Finished | CampaignState::Cancelled)
+        {
+            "finished or cancelled, down to its last device,"
+        } else {
+            "finished or cancelled"
+        };
+        let (campaign_id, state) = (row.campaign_id, now_is.state.name());
+        Err(CampaignError::WrongState { campaign_id, state, accepted, verb: "deleted" })
+    }
+
     pub(crate) async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
         let found = self.shared.store.campaign(campaign_id).await?;
         found.ok_or_else(|| CampaignError::Unknown(campaign_id.to_owned()))
@@ -428,6 +451,8 @@ enum Work {
     Release(CampaignKey),
     /// End what is not finished.
     End(CampaignKey),
+    /// Take away the deployments of one that was deleted.
+    Forget(CampaignKey),
 }
 
 impl Work {
@@ -435,10 +460,10 @@ impl Work {
     fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
             (Work::Fill { campaign, .. }, Work::Fill { campaign: of, .. }) => campaign == of,
-            (Work::Release(campaign), Work::Release(of)) | (Work::End(campaign), Work::End(of)) => {
-                campaign == of
-            }
-            (Work::Fill { .. } | Work::Release(_) | Work::End(_), _) => false,
+            (Work::Release(campaign), Work::Release(of))
+            | (Work::End(campaign), Work::End(of))
+            | (Work::Forget(campaign), Work::Forget(of)) => campaign == of,
+            (Work::Fill { .. } | Work::Release(_) | Work::End(_) | Work::Forget(_), _) => false,
         }
     }
 
@@ -494,7 +519,7 @@ impl CampaignWork {
             match work {
                 // Who stops something does not want to wait for what others start.
                 Work::End(_) => waiting.push_front(work),
-                Work::Fill { .. } | Work::Release(_) => waiting.push_back(work),
+                Work::Fill { .. } | Work::Release(_) | Work::Forget(_) => waiting.push_back(work),
             }
         }
         self.added.notify_one();
@@ -544,6 +569,9 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 impl Shared {
     /// Finds what a crash or a shutdown left to be done.
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
+        for campaign in self.store.leaving_campaigns().await? {
+            self.campaign_work.add(Work::Forget(campaign));
+        }
         let mut after = None;
         loop {
             let campaigns =
@@ -564,7 +592,24 @@ impl Shared {
             Work::Fill { campaign, first } => self.fill(campaign, first).await,
             Work::Release(campaign) => self.release(campaign).await,
             Work::End(campaign) => self.end(campaign).await,
+            Work::Forget(campaign) => {
+                let done = self.store.forget_deployments(campaign, FILL_CHUNK).await?;
+                Ok((!done).then_some(Work::Forget(campaign)))
+            }
         }
+    }
+
+    /// Deletes a campaign that has ended; its deployments follow in the background. `false`: it has not ended, or is
+    /// not there.
+    pub(crate) async fn delete_campaign(&self, by: &Actor, campaign_id: &str) -> Result<bool, StoreError> {
+        let deleted = match self.store.delete_campaign(by, campaign_id, self.clock.wall()).await {
+            Err(StoreError::Missing { .. }) => None,
+            other => other?,
+        };
+        if let Some(key) = deleted {
+            self.campaign_work.add(Work::Forget(key));
+        }
+        Ok(deleted.is_some())
     }
 
     /// Makes a chunk of the campaign's deployments; connected devices come first and go at once.

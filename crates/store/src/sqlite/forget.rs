@@ -75,6 +75,7 @@ impl Tx<'_> {
         for sql in [
             "DELETE FROM campaign_package WHERE campaign = ?1",
             "DELETE FROM campaign_count WHERE campaign = ?1",
+            "DELETE FROM campaign_failure WHERE campaign = ?1",
             "DELETE FROM campaign WHERE key = ?1",
         ] {
             self.conn.run(sql, [key])?;
