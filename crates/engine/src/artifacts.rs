@@ -1,6 +1,7 @@
 //! Artifact intake: bytes in, hashed on the way, kept under their hash.
 
 use std::fmt::Display;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
-use crate::limits::ORPHAN_AGE;
+use crate::limits::{DISK_LOOKED_AT_EVERY, ORPHAN_AGE};
 use crate::tokens::{Operator, hex};
 
 /// What the sender says about the bytes.
@@ -132,13 +133,10 @@ impl Engine {
         if declared.size_bytes.is_some_and(|size| size > accepted) {
             return Err(IngestError::TooLarge { accepted });
         }
-        let (free, reserve) = (shared.blobs.free_bytes().await?, shared.settings.disk_reserve_bytes);
-        if free.saturating_sub(declared.size_bytes.unwrap_or(0)) < reserve {
-            return Err(IngestError::DiskReserve { free, reserve });
-        }
+        shared.leaves_room_for(declared.size_bytes.unwrap_or(0)).await?;
         let mut writer = shared.blobs.writer().await?;
         let mut hasher = Sha256::new();
-        let mut got: u64 = 0;
+        let (mut got, mut looked_at): (u64, u64) = (0, 0);
         let mut body = std::pin::pin!(body);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|cause| match declared.size_bytes {
@@ -151,6 +149,13 @@ impl Engine {
             }
             hasher.update(&piece);
             writer.write(&piece).await?;
+            // Others write as well, and not every sender says how much is to come.
+            if got - looked_at >= DISK_LOOKED_AT_EVERY {
+                looked_at = got;
+                shared
+                    .leaves_room_for(declared.size_bytes.map_or(0, |size| size.saturating_sub(got)))
+                    .await?;
+            }
         }
         if let Some(size) = declared.size_bytes
             && size != got
@@ -196,6 +201,33 @@ impl Engine {
 }
 
 impl Shared {
+    /// Refuses so many further bytes if the disk would be too full with them.
+    async fn leaves_room_for(&self, bytes: u64) -> Result<(), IngestError> {
+        let (free, reserve) = (self.blobs.free_bytes().await?, self.settings.disk_reserve_bytes);
+        if free.saturating_sub(bytes) < reserve {
+            return Err(IngestError::DiskReserve { free, reserve });
+        }
+        Ok(())
+    }
+
+    /// Shows how much room there is, and says so when uploads are refused from now on, or no longer.
+    pub(crate) async fn look_at_the_disk(&self) {
+        // What cannot be asked is not shown; an upload is told why.
+        let Ok(free) = self.blobs.free_bytes().await else { return };
+        #[expect(clippy::cast_precision_loss, reason = "bytes, shown to people")]
+        metrics::gauge!("otaru_disk_free_bytes").set(free as f64);
+        let reserve = self.settings.disk_reserve_bytes;
+        let is_low = free < reserve;
+        if self.disk_is_low.swap(is_low, Ordering::Relaxed) == is_low {
+            return;
+        }
+        if is_low {
+            tracing::warn!(free, reserve, "the disk is nearly full: uploads are refused until there is room");
+        } else {
+            tracing::info!(free, reserve, "there is room on the disk again: uploads are taken");
+        }
+    }
+
     pub(crate) async fn delete_artifact(&self, by: &Actor, artifact_id: &str) -> Result<bool, StoreError> {
         let _none_is_being_kept = self.artifacts.write().await;
         match self.store.delete_artifact(by, artifact_id, self.clock.wall()).await {

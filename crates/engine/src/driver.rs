@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) campaign_work: CampaignWork,
     /// Held by uploads from their last byte to their row, and alone by whoever takes bytes away.
     pub(crate) artifacts: RwLock<()>,
+    /// Uploads are refused, because the disk is nearly full.
+    pub(crate) disk_is_low: AtomicBool,
     /// Ends the wait for the next look at what has become old.
     pub(crate) forgetting: Notify,
     boot: i64,
@@ -150,6 +152,7 @@ impl Engine {
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
             artifacts: RwLock::new(()),
+            disk_is_low: AtomicBool::new(false),
             forgetting: Notify::new(),
             boot: boot.number,
             next_session: AtomicI64::new(0),
@@ -255,6 +258,11 @@ fn describe_metrics() {
     metrics::describe_counter!(
         "otaru_quarantined_events_total",
         "Events that could not be processed and were kept aside; every one is a bug."
+    );
+    metrics::describe_gauge!(
+        "otaru_disk_free_bytes",
+        metrics::Unit::Bytes,
+        "Room on the disk of the artifacts; uploads stop at `limits.disk_reserve`."
     );
     metrics::describe_counter!("otaru_forgotten_total", "What was forgotten because of its age, by kind.");
     metrics::describe_histogram!("otaru_batch_events", "Messages and other events per transaction.");
@@ -757,6 +765,7 @@ async fn beat(shared: Arc<Shared>) {
             () = shared.stop.notified() => {}
         }
         shared.write_heartbeat().await;
+        shared.look_at_the_disk().await;
         shared.downloads.tidy(shared.service.now(), || shared.next_epoch());
         shared.http_devices.tidy(shared.clock.elapsed());
         let first = shared.slots.first_of_each().into_iter();

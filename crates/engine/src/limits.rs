@@ -192,3 +192,6 @@ pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Campaigns or artifacts looked at in one go while forgetting.
 pub const FORGET_PAGE: u32 = 100;
+
+/// Bytes of an upload after which it is asked again how full the disk is. A small part of what is kept free.
+pub const DISK_LOOKED_AT_EVERY: u64 = 16 * 1024 * 1024;
