@@ -179,7 +179,8 @@ mod tests {
     fn everything_that_is_given_has_to_hold() {
         let failed = Label::Finished(OutcomeKind::Failed);
         let mut deployment = Deployment::queued();
-        deployment.state = serde_json::from_str(r#"{"finished":{"kind":"failed","because":"busy"}}"#).unwrap();
+        deployment.state =
+            serde_json::from_str(r#"{"finished":{"kind":"failed","because":"busy"}}"#).unwrap();
         deployment.result_code = Some(ResultCode::from_wire(4));
         let select = |labels: &[Label], codes: &[i64]| Selection {
             labels: (!labels.is_empty()).then(|| labels.iter().copied().collect()),
@@ -199,7 +200,11 @@ mod tests {
         }
         assert_eq!(Act::Stop.to_do(&select(&[], &[]), &deployment), ToDo::WrongState);
         let no_report = Deployment::queued();
-        assert_eq!(Act::Stop.to_do(&select(&[], &[4]), &no_report), ToDo::NotMeant, "no code is none of these");
+        assert_eq!(
+            Act::Stop.to_do(&select(&[], &[4]), &no_report),
+            ToDo::NotMeant,
+            "no code is none of these"
+        );
         assert_eq!(Act::Retry.labels(&select(&[failed, Label::Queued], &[])), [failed].into());
     }
 

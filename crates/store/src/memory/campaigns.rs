@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::{self, action};
 
-fn no_campaign(key: CampaignKey) -> StoreError {
+pub(super) fn no_campaign(key: CampaignKey) -> StoreError {
     StoreError::Missing { what: "campaign", id: format!("with key {}", key.0) }
 }
 
@@ -202,7 +202,9 @@ impl Tables {
         }
         let label = row.deployment.label();
         self.deployments_by_device.insert((row.device, row.campaign, row.run), key);
-        self.deployments_by_label.insert((row.campaign, label, key));
+        if !self.outrun.contains(&key) {
+            self.deployments_by_label.insert((row.campaign, label, key));
+        }
         if !label.is_finished() {
             self.unfinished_by_device.insert((row.device, key));
         }
@@ -353,9 +355,8 @@ impl Tables {
         campaign: CampaignKey,
         device: DeviceKey,
     ) -> Result<Option<DeploymentRecord>, StoreError> {
-        let runs = (device, campaign, 0)..=(device, campaign, u32::MAX);
-        match self.deployments_by_device.range(runs).next_back() {
-            Some((_, key)) => self.deployment(*key),
+        match self.latest_run(campaign, device) {
+            Some(key) => self.deployment(key),
             None => Ok(None),
         }
     }

@@ -44,9 +44,9 @@ pub(super) fn deployment_by_key(
     )
 }
 
-/// A campaign's deployments under one label, oldest first.
-pub(super) const LISTED: &str =
-    "SELECT key FROM deployment WHERE campaign = ?1 AND label = ?2 AND key > ?3 ORDER BY key LIMIT ?4";
+/// A campaign's deployments under one label, oldest first; of each device the latest run.
+pub(super) const LISTED: &str = "SELECT key FROM deployment
+    WHERE campaign = ?1 AND label = ?2 AND outrun = 0 AND key > ?3 ORDER BY key LIMIT ?4";
 
 pub(super) const NEXT_WAKE: &str =
     "SELECT wake_at FROM deployment WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";

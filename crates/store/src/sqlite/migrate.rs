@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0002_children.sql"),
     include_str!("schema/0003_certificates.sql"),
     include_str!("schema/0004_notes.sql"),
+    include_str!("schema/0005_actions.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

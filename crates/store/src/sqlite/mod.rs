@@ -24,6 +24,7 @@ macro_rules! unfinished {
 }
 
 mod access;
+mod actions;
 mod batch;
 mod campaigns;
 mod checkpoint;
