@@ -40,7 +40,7 @@ async fn act(
     what: Act,
     chosen: DeploymentSelection,
 ) -> Vec<(&'static str, Option<(u32, Label)>)> {
-    match platform.engine.act(&platform.by, campaign, what, chosen).await.unwrap() {
+    match platform.engine.act(&platform.by, campaign, what, chosen).await.expect("it is accepted") {
         ActAnswer::Done(devices) => devices
             .into_iter()
             .map(|one| {
@@ -52,7 +52,7 @@ async fn act(
 }
 
 async fn ask(platform: &Platform, campaign: &str, what: Act, chosen: DeploymentSelection) -> u64 {
-    match platform.engine.act(&platform.by, campaign, what, chosen).await.unwrap() {
+    match platform.engine.act(&platform.by, campaign, what, chosen).await.expect("it is accepted") {
         ActAnswer::Accepted(meant) => meant,
         ActAnswer::Done(_) => panic!("nobody was named"),
     }

@@ -2,6 +2,7 @@
 //!
 //! The members of a shape are part of the API. A member may be added; none is renamed or removed.
 
+mod acts;
 mod artifacts;
 mod campaigns;
 mod connections;
@@ -37,6 +38,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(packages::routes())
         .merge(campaigns::routes())
         .merge(deployments::routes())
+        .merge(acts::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())

@@ -54,6 +54,9 @@ impl<I> ActedOn<I> {
     }
 }
 
+/// What became of each, in order.
+pub(crate) type Acted = Vec<ActedOn<Option<String>>>;
+
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Treated {
@@ -65,11 +68,7 @@ pub(crate) enum Treated {
 }
 
 /// Does what an operator wants; everything that cannot be done is left as it is. Doing it again changes nothing more.
-pub(crate) fn act(
-    mut loaded: Loaded,
-    wish: &Wish,
-    around: &Around<'_>,
-) -> (Changes, (Answer, Vec<ActedOn<Option<String>>>)) {
+pub(crate) fn act(mut loaded: Loaded, wish: &Wish, around: &Around<'_>) -> (Changes, (Answer, Acted)) {
     let latest = std::mem::take(&mut loaded.latest);
     let last = latest.last().map(|row| row.key);
     let (number, mut is_over) = (latest.len(), true);
