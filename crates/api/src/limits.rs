@@ -89,6 +89,3 @@ impl Default for Limits {
         }
     }
 }
-
-/// Result codes in one selection of deployments. The protocol has eleven, and makers add some of their own.
-pub(crate) const CODES_MAX: usize = 64;

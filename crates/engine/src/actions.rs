@@ -13,8 +13,8 @@ use otaru_core::campaign::{Act, CampaignState, Selection};
 use otaru_core::deployment::{Event, Label};
 use otaru_proto::DeviceId;
 use otaru_store::{
-    ActionRow, Asked, CampaignKey, CampaignRow, Counts, DeploymentKey, DeviceKey, Latest, Loaded, StoreError,
-    Wanted, Which,
+    ActionRow, Asked, CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, Latest,
+    Loaded, Page, StoreError, Wanted, Which,
 };
 
 use crate::batch::{ActedOn, Answer, Around, By, Treated, Wish, act, end_all};
@@ -288,8 +288,14 @@ impl Shared {
         let actions = self.store.actions(Some(campaign)).await?;
         let Some(first) = actions.first() else { return Ok(None) };
         let ActionRow { key, act, selection, until, position, .. } = first.clone();
-        let labels = act.labels(&selection);
-        let which = Which::Labels { labels, after: position, until: Some(until), limit: ACT_CHUNK };
+        // Of what has ended, a code has an index; of the rest it is looked at one by one.
+        let codes = selection.codes.as_ref().filter(|_| act == Act::Retry);
+        let filter = DeploymentFilter {
+            labels: Some(act.labels(&selection)),
+            codes: codes.map(|codes| codes.iter().copied().map(Some).collect()),
+        };
+        let page = Page { after: position, limit: ACT_CHUNK };
+        let which = Which::Page { filter, page, until: Some(until) };
         let wish = Wish { campaign, act, selection, by: By::Stored(key, ACT_CHUNK as usize) };
         let acted = self.act(which, wish).await?;
         let may_go: Vec<DeviceKey> = acted.iter().filter(|one| one.may_go()).map(|one| one.device).collect();
@@ -313,8 +319,8 @@ impl Shared {
 
     /// Ends a chunk of what is not finished of a cancelled campaign.
     pub(crate) async fn end_chunk(&self, campaign: CampaignKey) -> Result<Option<DeploymentKey>, StoreError> {
-        let labels = Label::ALL.into_iter().filter(|label| !label.is_finished()).collect();
-        let which = Which::Labels { labels, after: None, until: None, limit: ACT_CHUNK };
+        let (filter, page) = (DeploymentFilter::unfinished(), Page { after: None, limit: ACT_CHUNK });
+        let which = Which::Page { filter, page, until: None };
         let wanted = Wanted { latest: Some(Latest { campaign, which }), ..Wanted::default() };
         self.end_deployments(wanted, Some(campaign), Event::Cancelled).await
     }

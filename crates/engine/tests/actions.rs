@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use otaru_core::campaign::{Act, Policy, Selection, Slots};
 use otaru_core::deployment::{Label, OutcomeKind};
-use otaru_engine::{ActAnswer, ActError, ActResult, DeploymentSelection, Faulty, Kind, Page};
+use otaru_engine::{
+    ActAnswer, ActError, ActResult, DeploymentFilter, DeploymentSelection, Faulty, Kind, Page,
+};
 use otaru_proto::DeviceId;
 use support::{Device, Platform, WoundClock, settings};
 
@@ -216,7 +218,7 @@ async fn what_was_asked_of_many_goes_on_after_a_crash() {
     let platform = Platform::on_disk(dir.path(), settings(), clock).await;
     until_counts(&platform, &campaign, Label::Released, 1_200).await;
     let page = Page { after: None, limit: 2_000 };
-    let shown = platform.engine.deployments(&campaign, None, page).await.unwrap();
+    let (shown, _) = platform.engine.deployments(&campaign, DeploymentFilter::default(), page).await.unwrap();
     assert_eq!(shown.len(), 1_200);
     assert!(shown.iter().all(|one| one.run == 2), "each was stopped once, and retried once");
     assert_eq!(platform.counts(&campaign).await.total(), 1_200);

@@ -4,16 +4,16 @@
 //! connection holds the transaction. It may be run again from the start if the engine of the store has to
 //! retry; it must not do anything but return.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use otaru_core::deployment::{Deployment, Label};
+use otaru_core::deployment::Deployment;
 use otaru_core::{Epoch, ServiceTime, WallTime};
 use otaru_proto::DeviceId;
 
 use crate::rows::{
-    ActionKey, CampaignKey, CampaignRow, Counts, DeploymentKey, DeploymentRow, DeviceKey, DeviceRow,
-    DeviceState, LogRow, NewDevice, PropertyRow, Registering, Registrable,
+    ActionKey, CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeploymentRow, DeviceKey,
+    DeviceRow, DeviceState, LogRow, NewDevice, Page, PropertyRow, Registering, Registrable,
 };
 
 /// What a batch is about. Everything asked for is loaded before the decision; what does not exist is absent.
@@ -46,16 +46,14 @@ pub struct Latest {
 pub enum Which {
     /// Those of these devices.
     Devices(Vec<DeviceKey>),
-    /// A page of those counted under one of `labels`: after `after`, up to `until`, at most `limit`, by key.
-    Labels {
-        /// Their labels.
-        labels: BTreeSet<Label>,
-        /// The last one already seen.
-        after: Option<DeploymentKey>,
+    /// A page of those that `filter` takes, up to `until`, by key.
+    Page {
+        /// Which of them.
+        filter: DeploymentFilter,
+        /// Where it begins, and how long it is at most.
+        page: Page<DeploymentKey>,
         /// The last one that is meant, if not all are.
         until: Option<DeploymentKey>,
-        /// At most this many.
-        limit: u32,
     },
 }
 

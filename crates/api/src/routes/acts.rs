@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use otaru_core::campaign::{Act, Selection};
 use otaru_core::deployment::Label;
+use otaru_engine::limits::CODES_MAX;
 use otaru_engine::{ActAnswer, ActedDevice, DeploymentSelection, Engine};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +20,6 @@ use utoipa_axum::routes;
 use super::Id;
 use crate::body::{Json, or_default};
 use crate::caller::{Change, May};
-use crate::limits::CODES_MAX;
 use crate::openapi::words;
 use crate::problem::{Code, Problem};
 use crate::query::listed;
@@ -47,7 +47,7 @@ struct StopDeployments {
     states: Option<Vec<String>>,
     /// Whose last report carried one of these result codes.
     #[serde(default)]
-    #[schema(min_items = 1, max_items = 64)]
+    #[schema(min_items = 1, max_items = 16)]
     codes: Option<Vec<i64>>,
 }
 
@@ -55,7 +55,7 @@ struct StopDeployments {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RetryDeployments {
-    /// Whatever ended without success.
+    /// Whatever ended without success, also what was stopped.
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<bool>)]
     all: bool,
@@ -67,9 +67,9 @@ struct RetryDeployments {
     #[serde(default)]
     #[schema(value_type = Option<Vec<words::OutcomeWord>>, min_items = 1)]
     outcomes: Option<Vec<String>>,
-    /// Whose last report carried one of these result codes.
+    /// Failures whose last report carried one of these result codes; what was stopped is none.
     #[serde(default)]
-    #[schema(min_items = 1, max_items = 64)]
+    #[schema(min_items = 1, max_items = 16)]
     codes: Option<Vec<i64>>,
 }
 

@@ -106,8 +106,8 @@ async fn a_selection_that_cannot_be_meant_is_refused_in_words() {
         ("retry", json!({"outcomes": ["installed"]}), "`outcomes` names installed; `failed`, `timed_out`"),
         ("retry", json!({"outcomes": ["removed"]}), "names removed"),
         ("retry", json!({"states": ["running"]}), "`states`"),
-        ("retry", json!({"codes": []}), "`codes` has 0 entries; 1 to 64"),
-        ("retry", json!({"codes": (0..65).collect::<Vec<i64>>()}), "`codes` has 65 entries"),
+        ("retry", json!({"codes": []}), "`codes` has 0 entries; 1 to 16"),
+        ("retry", json!({"codes": (0..17).collect::<Vec<i64>>()}), "`codes` has 17 entries"),
         ("retry", json!({"codes": ["4"]}), "`codes[0]`"),
     ] {
         let message =

@@ -24,7 +24,7 @@ pub struct Selection {
     /// Counted under one of these; `None` is whatever the act can be done to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeSet<Label>>,
-    /// Whose last report carried one of these codes, as on the wire.
+    /// Whose last report carried one of these codes, as on the wire; of those that have ended, only failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes: Option<BTreeSet<i64>>,
 }
@@ -110,7 +110,10 @@ impl Act {
     /// The labels under which there may be something to do.
     #[must_use]
     pub fn labels(self, selection: &Selection) -> BTreeSet<Label> {
-        let meant = |label: &Label| selection.labels.as_ref().is_none_or(|labels| labels.contains(label));
+        let meant = |label: &Label| {
+            selection.labels.as_ref().is_none_or(|labels| labels.contains(label))
+                && (selection.codes.is_none() || !label.is_finished() || label.is_failure())
+        };
         Label::ALL.into_iter().filter(|label| self.fits(*label) && meant(label)).collect()
     }
 
@@ -131,8 +134,10 @@ impl Selection {
     /// Whether a deployment is meant.
     #[must_use]
     pub fn takes(&self, deployment: &Deployment) -> bool {
+        let label = deployment.label();
         let code = deployment.result_code.map(otaru_proto::ResultCode::to_wire);
-        self.labels.as_ref().is_none_or(|labels| labels.contains(&deployment.label()))
+        let code = code.filter(|_| !label.is_finished() || label.is_failure());
+        self.labels.as_ref().is_none_or(|labels| labels.contains(&label))
             && self.codes.as_ref().is_none_or(|codes| code.is_some_and(|code| codes.contains(&code)))
     }
 }
@@ -199,6 +204,13 @@ mod tests {
             assert_eq!(Act::Retry.to_do(&selection, &deployment), expected, "{selection:?}");
         }
         assert_eq!(Act::Stop.to_do(&select(&[], &[]), &deployment), ToDo::WrongState);
+        deployment.state =
+            serde_json::from_str(r#"{"finished":{"kind":"cancelled","because":"stopped"}}"#).unwrap();
+        assert_eq!(
+            Act::Retry.to_do(&select(&[], &[4]), &deployment),
+            ToDo::NotMeant,
+            "stopped is no failure"
+        );
         let no_report = Deployment::queued();
         assert_eq!(
             Act::Stop.to_do(&select(&[], &[4]), &no_report),

@@ -142,11 +142,9 @@ pub(super) async fn the_latest_runs_are_found_by_device_and_by_label(world: &Wor
     assert_eq!(found, [(0, 1), (3, 1), (1, 2)], "by key, each once");
     assert_eq!(load(Which::Devices(vec![late])).await.0, []);
     let failed = BTreeSet::from([FAILED]);
-    let labels = |labels: &BTreeSet<Label>, after, until, limit| Which::Labels {
-        labels: labels.clone(),
-        after,
-        until,
-        limit,
+    let labels = |labels: &BTreeSet<Label>, after, until, limit| {
+        let filter = DeploymentFilter { labels: Some(labels.clone()), ..DeploymentFilter::default() };
+        Which::Page { filter, page: Page { after, limit }, until }
     };
     let (page, last) = load(labels(&failed, None, None, 1)).await;
     assert_eq!(page, [(0, 1)]);

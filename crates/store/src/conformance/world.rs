@@ -178,8 +178,8 @@ impl World {
 
 /// A page of what is not finished of a campaign.
 pub(super) fn unfinished_of(campaign: CampaignKey, after: Option<DeploymentKey>, limit: u32) -> Latest {
-    let labels = Label::ALL.into_iter().filter(|label| !label.is_finished()).collect();
-    Latest { campaign, which: Which::Labels { labels, after, until: None, limit } }
+    let page = Page { after, limit };
+    Latest { campaign, which: Which::Page { filter: DeploymentFilter::unfinished(), page, until: None } }
 }
 
 pub(super) fn id(text: &str) -> DeviceId {

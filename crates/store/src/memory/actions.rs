@@ -18,8 +18,8 @@ impl Tables {
             Which::Devices(devices) => {
                 devices.iter().filter_map(|device| self.latest_run(campaign, *device)).collect()
             }
-            Which::Labels { labels, after, until, limit } => {
-                let mut keys = self.listed(campaign, labels.iter().copied(), *after, *limit);
+            Which::Page { filter, page, until } => {
+                let mut keys = self.listed(campaign, filter, *page);
                 keys.retain(|key| until.is_none_or(|until| *key <= until));
                 keys
             }
@@ -40,8 +40,6 @@ impl Tables {
         let RunWrite { previous, before, run, deployment } = write;
         let key = DeploymentKey(next_key(&self.deployments, |key| key.0));
         let wave = self.deployments.get(&previous).map_or(0, |row| row.wave);
-        self.outrun.insert(previous);
-        self.deployments_by_label.remove(&(before.campaign, before.label, previous));
         self.put_deployment(DeploymentRow {
             key,
             campaign: before.campaign,

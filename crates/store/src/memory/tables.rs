@@ -41,8 +41,6 @@ pub(crate) struct Tables {
     pub(super) unfinished_by_device: BTreeSet<(DeviceKey, DeploymentKey)>,
     pub(super) at_work_by_device: BTreeMap<DeviceKey, DeploymentKey>,
     pub(super) due_by_time: BTreeSet<(ServiceTime, DeploymentKey)>,
-    /// Those that have a later run.
-    pub(super) outrun: BTreeSet<DeploymentKey>,
 
     pub(super) actions: BTreeMap<ActionKey, ActionRow>,
     pub(super) last_action: i64,

@@ -6,7 +6,8 @@ use otaru_proto::ResultCode;
 use rusqlite::{Connection, Row};
 
 use super::columns::{Columns, Statements, to_json};
-use super::deployments::{deployment_by_key, deployment_columns, deployment_row, listed};
+use super::deployments::{deployment_by_key, deployment_columns, deployment_row};
+use super::lists::deployment_keys;
 use super::{Reading, Tx};
 use crate::error::StoreError;
 use crate::rows::*;
@@ -32,8 +33,8 @@ pub(super) fn latest_runs(conn: &Connection, latest: &Latest) -> Result<Vec<Depl
             rows.sort_by_key(|row| row.key);
             rows.dedup_by_key(|row| row.key);
         }
-        Which::Labels { labels, after, until, limit } => {
-            let keys = listed(conn, campaign, labels.iter().copied(), *after, *limit)?;
+        Which::Page { filter, page, until } => {
+            let keys = deployment_keys(conn, campaign, filter, *page)?;
             for key in keys.into_iter().filter(|key| until.is_none_or(|until| *key <= until)) {
                 rows.extend(deployment_by_key(conn, key)?);
             }
@@ -121,7 +122,6 @@ impl Tx<'_> {
                 ),
             )?;
             made.push(DeploymentKey(self.conn.last_insert_rowid()));
-            self.conn.run("UPDATE deployment SET outrun = 1 WHERE key = ?1", [write.previous])?;
         }
         Ok(made)
     }

@@ -1,11 +1,4 @@
--- Further runs of a campaign on a device, and what operators do to many deployments at once.
-
--- A later run of the same campaign on the same device exists: lists and counters are about the latest one.
-ALTER TABLE deployment ADD COLUMN outrun INTEGER NOT NULL DEFAULT 0;
-DROP INDEX deployment_listed;
-CREATE INDEX deployment_listed ON deployment (campaign, label) WHERE outrun = 0;
-
--- What was asked and is not done yet; a row goes when it is.
+-- What operators asked to be done to deployments of a campaign, and is not done yet; a row goes when it is.
 CREATE TABLE campaign_action (
     seq        INTEGER PRIMARY KEY AUTOINCREMENT,
     campaign   INTEGER NOT NULL REFERENCES campaign (key),
