@@ -6,6 +6,8 @@
 //! - A registered fingerprint decides alone: nothing else about the certificate matters, also not its age.
 //! - Without one, the certificate must come from the device CA, be valid now, and name the device.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use otaru_core::{Fingerprint, WallTime};
 use otaru_proto::DeviceId;
 use otaru_store::ConnectFacts;
@@ -26,10 +28,10 @@ pub enum Channel<'a> {
     Tls(&'a [CertificateDer<'a>]),
 }
 
-/// Who issues certificates to devices.
+/// Who issues certificates to devices. Clones are one: what [`replace`](DeviceCa::replace) changes, all of them see.
 #[derive(Clone)]
 pub struct DeviceCa {
-    anchors: Vec<TrustAnchor<'static>>,
+    anchors: Arc<RwLock<Arc<[TrustAnchor<'static>]>>>,
 }
 
 /// One of the certificates cannot be a CA's.
@@ -45,7 +47,7 @@ pub struct DeviceCaError {
 
 impl std::fmt::Debug for DeviceCa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "DeviceCa({})", self.anchors.len())
+        write!(f, "DeviceCa({})", self.anchors().len())
     }
 }
 
@@ -56,11 +58,23 @@ impl DeviceCa {
     ///
     /// Which of them cannot be read.
     pub fn new(certificates: &[CertificateDer<'_>]) -> Result<DeviceCa, DeviceCaError> {
-        let anchor = |(at, certificate)| match webpki::anchor_from_trusted_cert(certificate) {
-            Ok(anchor) => Ok(anchor.to_owned()),
-            Err(cause) => Err(DeviceCaError { number: at + 1, cause }),
-        };
-        Ok(DeviceCa { anchors: certificates.iter().enumerate().map(anchor).collect::<Result<_, _>>()? })
+        Ok(DeviceCa { anchors: Arc::new(RwLock::new(anchors(certificates)?)) })
+    }
+
+    /// From now on these are the ones that may have issued a device's certificate, instead of those before. Sessions
+    /// that were let in go on. May be called again, and from any thread.
+    ///
+    /// # Errors
+    ///
+    /// Which of them cannot be read; then nothing has changed.
+    pub fn replace(&self, certificates: &[CertificateDer<'_>]) -> Result<(), DeviceCaError> {
+        let new = anchors(certificates)?;
+        *self.anchors.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    fn anchors(&self) -> Arc<[TrustAnchor<'static>]> {
+        self.anchors.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has issued the first of these, directly or through the others.
@@ -69,7 +83,7 @@ impl DeviceCa {
         let since_1970 = std::time::Duration::from_millis(u64::try_from(now.0).unwrap_or(0));
         EndEntityCert::try_from(own)?.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
-            &self.anchors,
+            &self.anchors(),
             others,
             UnixTime::since_unix_epoch(since_1970),
             KeyUsage::client_auth(),
@@ -78,6 +92,14 @@ impl DeviceCa {
         )?;
         Ok(())
     }
+}
+
+fn anchors(certificates: &[CertificateDer<'_>]) -> Result<Arc<[TrustAnchor<'static>]>, DeviceCaError> {
+    let anchor = |(at, certificate)| match webpki::anchor_from_trusted_cert(certificate) {
+        Ok(anchor) => Ok(anchor.to_owned()),
+        Err(cause) => Err(DeviceCaError { number: at + 1, cause }),
+    };
+    certificates.iter().enumerate().map(anchor).collect()
 }
 
 /// Whether what came through this channel is the certificate of the device with these facts.

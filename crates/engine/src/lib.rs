@@ -60,7 +60,7 @@ pub use sessions::{Delivery, Session};
 pub use settings::Settings;
 pub use tokens::{NewToken, Operator, TokenError};
 pub use told::Told;
-pub use views::{DeploymentView, DeviceView, ReportView};
+pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
 
 pub use otaru_store::{
     Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,

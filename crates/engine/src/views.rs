@@ -5,6 +5,7 @@ use std::sync::Arc;
 use otaru_core::WallTime;
 use otaru_core::campaign::PackageFacts;
 use otaru_core::deployment::{Label, explain};
+use otaru_proto::ResultCode;
 use otaru_store::{DeploymentKey, DeploymentRecord, DeviceRecord, PackageRow, ReportRecord, ReportSeq};
 
 use crate::downloads::{DownloadActivity, DownloadView};
@@ -47,6 +48,42 @@ impl ReportView {
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
             reading: serde_json::from_str(&record.reading).unwrap_or(serde_json::Value::Null),
             campaign_id: record.campaign_id,
+        }
+    }
+}
+
+/// Failures that ended in the same way, as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailuresView {
+    /// How they ended.
+    pub outcome: &'static str,
+    /// The code of their last report.
+    pub result_code: Option<i64>,
+    /// What that code says.
+    pub says: CodeSays,
+    /// How many there are.
+    pub n: u64,
+    /// Some of them, the last made first.
+    pub examples: Vec<DeploymentView>,
+}
+
+/// What a result code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeSays {
+    /// Its stable name; `vendor` for everything outside the published table, `none` without a report.
+    pub name: &'static str,
+    /// In one plain sentence.
+    pub phrase: &'static str,
+}
+
+impl CodeSays {
+    pub(crate) fn of(code: Option<i64>) -> CodeSays {
+        match code.map(ResultCode::from_wire) {
+            None => CodeSays { name: "none", phrase: "The device reported no result code." },
+            Some(ResultCode::OnTrack) => {
+                CodeSays { name: "on_track", phrase: "Nothing had gone wrong by the device's last report." }
+            }
+            Some(ResultCode::Failed(code)) => CodeSays { name: code.as_str(), phrase: code.phrase() },
         }
     }
 }

@@ -17,10 +17,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn the_clock_that_the_engine_was_given_says_when_a_certificate_is_too_old() {
-    let (mut ca, key) = (named("ca"), KeyPair::generate().unwrap());
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let device_ca = DeviceCa::new(&[ca.self_signed(&key).unwrap().der().clone()]).unwrap();
-    let issuer = Issuer::new(ca, key);
+    let (issuer, ca) = authority();
+    let device_ca = DeviceCa::new(&[ca]).unwrap();
     let platform = Platform::in_memory_with(Settings { device_ca: Some(device_ca), ..settings() }).await;
     let device = register(&platform, None).await;
     let mut to = named(device.as_str());
@@ -31,6 +29,29 @@ async fn the_clock_that_the_engine_was_given_says_when_a_certificate_is_too_old(
     platform.clock.pass(2 * DAY);
     let refused = connect(&platform, &device, Channel::Tls(&own)).await.unwrap_err();
     assert_eq!(refused.code(), "certificate_expired", "{refused}");
+}
+
+#[tokio::test]
+async fn another_device_ca_counts_from_the_moment_it_is_given() {
+    let [(old_issuer, old_ca), (new_issuer, new_ca)] = [authority(), authority()];
+    let device_ca = DeviceCa::new(&[old_ca]).unwrap();
+    let settings = Settings { device_ca: Some(device_ca.clone()), ..settings() };
+    let platform = Platform::in_memory_with(settings).await;
+    let device = register(&platform, None).await;
+    let [of_old, of_new] = [old_issuer, new_issuer].map(|issuer| {
+        let own = named(device.as_str()).signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        [own.der().clone()]
+    });
+    assert_eq!(connect(&platform, &device, Channel::Tls(&of_old)).await, Ok(()));
+    let refused = connect(&platform, &device, Channel::Tls(&of_new)).await.unwrap_err();
+    assert_eq!(refused.code(), "certificate_not_issued", "{refused}");
+
+    device_ca.replace(&[b"no certificate".as_slice().into()]).unwrap_err();
+    assert_eq!(connect(&platform, &device, Channel::Tls(&of_old)).await, Ok(()), "nothing has changed");
+    device_ca.replace(&[new_ca]).unwrap();
+    assert_eq!(connect(&platform, &device, Channel::Tls(&of_new)).await, Ok(()));
+    let refused = connect(&platform, &device, Channel::Tls(&of_old)).await.unwrap_err();
+    assert_eq!(refused.code(), "certificate_not_issued", "{refused}");
 }
 
 #[tokio::test]
@@ -127,6 +148,14 @@ async fn connect_as(
         protocol: "MQTT 3.1.1",
     };
     platform.engine.connect(request).await.map(drop)
+}
+
+/// Who issues certificates, and its own one.
+fn authority() -> (Issuer<'static, KeyPair>, CertificateDer<'static>) {
+    let (mut ca, key) = (named("ca"), KeyPair::generate().unwrap());
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own = ca.self_signed(&key).unwrap().der().clone();
+    (Issuer::new(ca, key), own)
 }
 
 fn named(name: &str) -> CertificateParams {

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::{self, ServeArgs};
 use crate::config::{Config, DEFAULT_FILE, check};
 use crate::platform::{Listening, Platform};
+use crate::tls::Renewal;
 use crate::{admin_token, exit, logging, say};
 
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
@@ -27,11 +28,15 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     // Before the ready line: whoever waits for it may send a signal at once.
     let mut signals = Signals::install()?;
+    let reload = signal(SignalKind::hangup())?;
+    let pair = config.tls.as_ref().map(|tls| tls.pair.clone());
+    let device_ca = config.device_ca_file.clone().zip(config.engine.device_ca.clone());
     let (data_dir, given_token) = (config.data_dir.clone(), config.secrets.admin_token.clone());
     let platform = Platform::open(config).await?;
     if let Some(path) = admin_token::ensure(platform.engine(), &data_dir, given_token.as_deref()).await? {
         say::aside(format_args!("otaru: made an admin token; it is in {}", path.display()));
     }
+    let renewal = Renewal::new(pair, device_ca);
     let listening = platform.listening().clone();
     tracing::info!(data_dir = %data_dir.display(), public_url = %listening.public_url, "serving");
     say::shown(ready_line(&listening));
@@ -44,7 +49,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             }
         }
     };
-    platform.serve(shutdown).await;
+    tokio::select! {
+        () = platform.serve(shutdown) => {}
+        never = renewal.run(reload) => match never {},
+    }
     // Nothing is lost by ending: what was not stored was not acknowledged.
     anyhow::ensure!(
         !engine.is_broken(),

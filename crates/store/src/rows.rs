@@ -636,6 +636,19 @@ impl DeploymentFilter {
     }
 }
 
+/// Failures of a campaign that ended in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failures {
+    /// How: one of the outcomes that are failures.
+    pub label: Label,
+    /// With which code in the last report, as on the wire; `None` without a report.
+    pub code: Option<i64>,
+    /// How many. Of the latest run of each device.
+    pub n: u64,
+    /// Some of them, the last made first.
+    pub examples: Vec<DeploymentRecord>,
+}
+
 /// Which campaigns are wanted; everything given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CampaignFilter {

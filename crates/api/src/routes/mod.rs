@@ -12,6 +12,7 @@ pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
 mod explain;
+mod failures;
 pub(crate) mod health;
 mod notes;
 mod packages;
@@ -38,6 +39,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(packages::routes())
         .merge(campaigns::routes())
         .merge(deployments::routes())
+        .merge(failures::routes())
         .merge(acts::routes())
         .merge(connections::routes())
         .merge(tokens::routes())

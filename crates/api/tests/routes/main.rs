@@ -16,6 +16,7 @@ mod devices;
 mod download;
 mod errors_page;
 mod explain;
+mod failures;
 mod health;
 mod house;
 mod metrics;

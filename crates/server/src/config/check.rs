@@ -29,6 +29,8 @@ pub(crate) struct Config {
     /// HTTPS a second time, for devices alone.
     pub(crate) device_https: Option<SocketAddr>,
     pub(crate) tls: Option<ServerTls>,
+    /// Where the device CA in `engine` comes from.
+    pub(crate) device_ca_file: Option<PathBuf>,
     /// `None`: the address of an HTTP listener, which is no wildcard.
     pub(crate) public_url: Option<PublicUrl>,
     /// The address in it is set when the listeners are known.
@@ -131,6 +133,7 @@ impl Checker {
             https,
             device_https,
             tls,
+            device_ca_file: self.given("device_ca").map(PathBuf::from),
             public_url,
             engine: self.engine(uplink_rate),
             gateway: self.gateway(uplink_rate),

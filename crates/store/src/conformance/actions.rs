@@ -41,6 +41,8 @@ pub(super) async fn a_further_run_takes_the_place_of_the_one_before(world: &Worl
     assert_eq!(listed.len(), 3);
     assert!(listed.contains(&second.key) && !listed.contains(&first.key));
     assert_eq!(world.deployments(campaign, DeploymentFilter::only(FAILED)).await.len(), 1);
+    let failures = world.store.failures(campaign, 10, 10).await.must();
+    assert_eq!(failures.iter().map(|group| (group.label, group.n)).collect::<Vec<_>>(), [(FAILED, 1)]);
     // The history of the device has both.
     let history = world.store.deployments_of_device(devices[0], 10).await.must();
     assert_eq!(history.iter().map(|record| record.row.run).collect::<Vec<_>>(), [2, 1]);

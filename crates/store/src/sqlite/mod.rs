@@ -39,6 +39,7 @@ mod columns;
 mod connection;
 mod deployments;
 mod devices;
+mod failures;
 mod fill;
 mod history;
 mod life;

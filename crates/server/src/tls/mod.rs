@@ -4,6 +4,11 @@
 //! - One certificate answers every connection, also one without a server name: device SDKs send none.
 //! - TLS 1.2 and 1.3 are spoken; the published SDKs know 1.2.
 //! - Certificates of clients are asked for where devices connect, and nowhere else: a browser would ask its user.
+//!
+//! `identity` is what a listener presents, and can be changed while it listens; `renewal` changes it when the files do.
+
+mod identity;
+mod renewal;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -14,7 +19,12 @@ use otaru_engine::{DeviceCa, DeviceCaError};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+
+pub(crate) use renewal::Renewal;
+
+use identity::{Identity, Resumable};
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,36 +64,75 @@ pub(crate) struct ServerTls {
     pub(crate) mqtts: Arc<rustls::ServerConfig>,
     /// For everybody, who are not asked for any.
     pub(crate) https: Arc<rustls::ServerConfig>,
+    /// What both present, and where it comes from.
+    pub(crate) pair: Pair,
+}
+
+/// The certificate and the key that all listeners present, and their files.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    identity: Arc<Identity>,
+    resumable: [Arc<Resumable>; 2],
+}
+
+impl Pair {
+    /// Reads the files again. On an error nothing has changed.
+    fn renew(&self) -> Result<(), TlsError> {
+        self.identity.replace(read_pair(&self.cert, &self.key)?);
+        // Who resumes a session is not shown a certificate; a new one is for everybody.
+        self.resumable.iter().for_each(|sessions| sessions.forget());
+        Ok(())
+    }
+
+    /// When the certificate that is presented is no longer valid, in seconds since 1970.
+    fn expires_at(&self) -> Option<i64> {
+        let own = self.identity.current();
+        let (_, own) = x509_parser::parse_x509_certificate(own.cert.first()?).ok()?;
+        Some(own.validity().not_after.timestamp())
+    }
 }
 
 /// The server's side of TLS with the certificate chain and key of these files.
 pub(crate) fn server_tls(cert: &Path, key: &Path) -> Result<ServerTls, TlsError> {
-    let chain = certificates(cert)?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate);
-    }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(TlsError::Key)?;
+    let identity = Arc::new(Identity::new(read_pair(cert, key)?));
     let provider = Arc::new(ring::default_provider());
     let both_versions = || {
         rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("the ring provider has suites for both versions")
     };
-    let https = both_versions().with_no_client_auth().with_single_cert(chain.clone(), key.clone_key());
-    let mqtts = both_versions()
-        .with_client_cert_verifier(otaru_gateway::certificates_are_welcome(&provider))
-        .with_single_cert(chain, key);
-    let [mqtts, https] = [mqtts, https].map(|config| config.map(Arc::new).map_err(TlsError::Pair));
-    Ok(ServerTls { mqtts: mqtts?, https: https? })
+    let verifier = otaru_gateway::certificates_are_welcome(&provider);
+    let mut mqtts = both_versions().with_client_cert_verifier(verifier).with_cert_resolver(identity.clone());
+    let mut https = both_versions().with_no_client_auth().with_cert_resolver(identity.clone());
+    let resumable = [&mut mqtts, &mut https].map(|config| {
+        let sessions = Arc::new(Resumable::new());
+        config.session_storage = sessions.clone();
+        sessions
+    });
+    let pair = Pair { cert: cert.to_owned(), key: key.to_owned(), identity, resumable };
+    Ok(ServerTls { mqtts: Arc::new(mqtts), https: Arc::new(https), pair })
+}
+
+/// A chain and the key of its first certificate.
+fn read_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(cert)?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    let key = PrivateKeyDer::from_pem_file(key).map_err(TlsError::Key)?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(TlsError::Pair)
 }
 
 /// The CAs in this file, who issue certificates to devices.
 pub(crate) fn device_ca(file: &Path) -> Result<DeviceCa, TlsError> {
+    DeviceCa::new(&read_device_ca(file)?).map_err(TlsError::Ca)
+}
+
+fn read_device_ca(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all = certificates(file)?;
-    if all.is_empty() {
-        return Err(TlsError::NoCa);
-    }
-    DeviceCa::new(&all).map_err(TlsError::Ca)
+    if all.is_empty() { Err(TlsError::NoCa) } else { Ok(all) }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
