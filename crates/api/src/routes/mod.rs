@@ -17,6 +17,7 @@ mod notes;
 mod packages;
 mod products;
 mod reports;
+mod results;
 mod tokens;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -39,6 +40,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(campaigns::routes())
         .merge(deployments::routes())
         .merge(failures::routes())
+        .merge(results::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())
