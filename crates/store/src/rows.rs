@@ -588,6 +588,15 @@ pub struct DeploymentRecord {
     pub campaign_id: String,
 }
 
+/// A deployment with its device, for a list of results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultRecord {
+    /// The deployment.
+    pub record: DeploymentRecord,
+    /// The device's number as its maker gave it (also of a device that was deleted since).
+    pub node_id: String,
+}
+
 /// Which deployments of a campaign are wanted; everything given must hold.
 ///
 /// A list has the latest run of each device: what was run before is history.

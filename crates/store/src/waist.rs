@@ -599,6 +599,20 @@ impl Store {
         read!(self, |t| t.deployments(campaign, &filter, page))
     }
 
+    /// The same as [`deployments`](Store::deployments), with more about the devices.
+    ///
+    /// # Errors
+    ///
+    /// - `Constraint`: more than [`CODES_MAX`](crate::limits::CODES_MAX) codes.
+    pub async fn results(
+        &self,
+        campaign: CampaignKey,
+        filter: DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<ResultRecord>, StoreError> {
+        read!(self, |t| t.results(campaign, &filter, page))
+    }
+
     /// How a campaign's failures ended, the most frequent first, at most `limit` ways; each with how many there are, from
     /// counters, and at most `examples` of them.
     pub async fn failures(

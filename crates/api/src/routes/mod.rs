@@ -18,6 +18,7 @@ mod notes;
 mod packages;
 mod products;
 mod reports;
+mod results;
 mod tokens;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -41,6 +42,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(deployments::routes())
         .merge(failures::routes())
         .merge(acts::routes())
+        .merge(results::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())

@@ -28,5 +28,6 @@ mod profile;
 mod progress;
 mod reports;
 mod requests;
+mod results;
 mod sockets;
 mod tokens;

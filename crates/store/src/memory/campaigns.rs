@@ -363,6 +363,20 @@ impl Tables {
         Ok(records)
     }
 
+    pub(crate) fn results(
+        &self,
+        campaign: CampaignKey,
+        filter: &DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<ResultRecord>, StoreError> {
+        let records = self.deployments(campaign, filter, page)?;
+        let with_node = |record: DeploymentRecord| {
+            let node_id = self.devices.get(&record.row.device)?.row.node_id.clone();
+            Some(ResultRecord { record, node_id })
+        };
+        Ok(records.into_iter().filter_map(with_node).collect())
+    }
+
     pub(crate) fn failures(
         &self,
         campaign: CampaignKey,
