@@ -11,6 +11,7 @@
 //!
 //! Not here: what is decided (`core`), how it is stored (`store`), and any protocol (`gateway`, `api`).
 
+mod actions;
 mod artifacts;
 mod batch;
 mod campaigns;
@@ -35,6 +36,7 @@ mod lists;
 mod packages;
 mod queues;
 mod reading;
+mod results;
 mod sessions;
 mod settings;
 mod tokens;
@@ -42,6 +44,7 @@ mod told;
 mod topology;
 mod views;
 
+pub use actions::{ActAnswer, ActError, ActResult, ActedDeployment, ActedDevice, DeploymentSelection};
 pub use artifacts::{Declared, IngestError};
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
 pub use certificates::{Channel, DeviceCa, DeviceCaError};
@@ -56,6 +59,7 @@ pub use explain::{DeploymentExplanation, DeviceExplanation, HeldBackShown};
 pub use forget::ForgottenOld;
 pub use inbox::{Uplink, UplinkReading};
 pub use packages::{PackageError, PackageRequest};
+pub use results::{ResultView, Results};
 pub use sessions::{Delivery, Session};
 pub use settings::{Retention, Settings};
 pub use tokens::{NewToken, Operator, TokenError};

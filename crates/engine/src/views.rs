@@ -113,6 +113,10 @@ pub struct DeploymentView {
     pub run: u32,
     /// The version in the last message that carried one.
     pub reported_version: Option<String>,
+    /// The version that the device named first.
+    pub version_before: Option<String>,
+    /// The version of the package that it was to get; `None` while none was chosen.
+    pub target_version: Option<String>,
     /// The device's own words.
     pub description: Option<String>,
     /// The wanted version was announced after the end.
@@ -163,6 +167,8 @@ impl DeploymentView {
             attempt: deployment.attempt,
             run: record.row.run,
             reported_version: deployment.reported_version.clone(),
+            version_before: deployment.version_before.clone(),
+            target_version: package.map(|package| package.version.clone()),
             description: deployment.description.clone(),
             late_success: deployment.late_success,
             download: downloads.view(record.row.key, deployment.attempt, deployment.fetched, size_bytes),

@@ -198,7 +198,7 @@ async fn uploads_and_deletions_of_the_same_bytes_never_leave_a_row_without_bytes
     let blobs = BlobStore::open_directory(dir.path()).await.unwrap();
     let engine = otaru_engine::Engine::open(
         settings(),
-        Store::memory(),
+        Store::open_sqlite(dir.path(), otaru_store::SqliteOptions::default()).await.unwrap(),
         blobs.clone(),
         Vault::for_tests(),
         WoundClock::new(),
@@ -211,12 +211,14 @@ async fn uploads_and_deletions_of_the_same_bytes_never_leave_a_row_without_bytes
         engine.ingest(&by, Declared::default(), body).await.unwrap().0.artifact_id
     };
     let id = upload().await;
-    for _ in 0..200 {
+    for _ in 0..100 {
         let delete = async || match engine.delete_artifact(&by, &id).await {
             Ok(_) | Err(StoreError::InUse { .. }) => {}
             Err(error) => panic!("{error}"),
         };
-        futures_util::future::join(upload(), delete()).await;
+        let uploads = futures_util::future::join_all((0..4).map(|_| upload()));
+        let deletions = futures_util::future::join_all((0..4).map(|_| delete()));
+        futures_util::future::join(uploads, deletions).await;
         let has_row = engine.artifact(&id).await.unwrap().is_some();
         let has_bytes = blobs.open(&id).await.unwrap().is_some();
         assert_eq!(has_row, has_bytes);

@@ -2,6 +2,7 @@
 //!
 //! The members of a shape are part of the API. A member may be added; none is renamed or removed.
 
+mod acts;
 mod artifacts;
 mod campaigns;
 mod connections;
@@ -17,6 +18,7 @@ mod notes;
 mod packages;
 mod products;
 mod reports;
+mod results;
 mod tokens;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -39,6 +41,8 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(campaigns::routes())
         .merge(deployments::routes())
         .merge(failures::routes())
+        .merge(acts::routes())
+        .merge(results::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())

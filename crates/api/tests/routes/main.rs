@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it is surprised")]
 
+mod acts;
 mod artifacts;
 mod campaigns;
 mod connections;
@@ -27,5 +28,6 @@ mod profile;
 mod progress;
 mod reports;
 mod requests;
+mod results;
 mod sockets;
 mod tokens;

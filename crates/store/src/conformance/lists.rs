@@ -40,6 +40,13 @@ pub(super) async fn deployments_are_listed_by_label_and_paged_without_gaps(world
     assert_eq!(DeploymentFilter::in_state("installed"), None, "that is an outcome");
     let mixed = BTreeSet::from([Label::Offered, Label::Finished(OutcomeKind::Failed)]);
     assert_eq!(of(DeploymentFilter { labels: Some(mixed), codes: None }).await, [1, 6, 7]);
+    let filter = DeploymentFilter::only(Label::Offered);
+    let page = Page { after: None, limit: 10 };
+    let results = world.store.results(campaign, filter.clone(), page).await.must();
+    let nodes: Vec<&str> = results.iter().map(|result| result.node_id.as_str()).collect();
+    assert_eq!(nodes, ["node-device00001", "node-device00007"]);
+    let records: Vec<_> = results.into_iter().map(|result| result.record).collect();
+    assert_eq!(records, world.deployments(campaign, filter).await, "the same list");
     let one = &world.deployments(other, DeploymentFilter::default()).await[2];
     assert_eq!((one.device_id.as_str(), one.campaign_id.as_str()), ("device00002", "c2"));
     assert_eq!(world.store.deployment(one.row.key).await.must().as_ref(), Some(one));

@@ -15,7 +15,7 @@ use crate::limits::{CODES_MAX, COUNTED_MAX};
 use crate::rows::*;
 use crate::rules::{self, action};
 
-fn no_campaign(key: CampaignKey) -> StoreError {
+pub(super) fn no_campaign(key: CampaignKey) -> StoreError {
     StoreError::Missing { what: "campaign", id: format!("with key {}", key.0) }
 }
 
@@ -365,6 +365,20 @@ impl Tables {
         Ok(records)
     }
 
+    pub(crate) fn results(
+        &self,
+        campaign: CampaignKey,
+        filter: &DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<ResultRecord>, StoreError> {
+        let records = self.deployments(campaign, filter, page)?;
+        let with_node = |record: DeploymentRecord| {
+            let node_id = self.devices.get(&record.row.device)?.row.node_id.clone();
+            Some(ResultRecord { record, node_id })
+        };
+        Ok(records.into_iter().filter_map(with_node).collect())
+    }
+
     pub(crate) fn failures(
         &self,
         campaign: CampaignKey,
@@ -421,9 +435,8 @@ impl Tables {
         campaign: CampaignKey,
         device: DeviceKey,
     ) -> Result<Option<DeploymentRecord>, StoreError> {
-        let runs = (device, campaign, 0)..=(device, campaign, u32::MAX);
-        match self.deployments_by_device.range(runs).next_back() {
-            Some((_, key)) => self.deployment(*key),
+        match self.latest_run(campaign, device) {
+            Some(key) => self.deployment(key),
             None => Ok(None),
         }
     }

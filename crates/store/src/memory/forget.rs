@@ -102,7 +102,8 @@ impl Tables {
         let missing = || StoreError::Missing { what: "campaign", id: campaign_id.to_owned() };
         let key = *self.campaigns_by_id.get(campaign_id).filter(|_| self.is_of(actor)).ok_or_else(missing)?;
         let campaign = self.campaigns.get(&key).ok_or_else(missing)?;
-        if !rules::is_over(campaign.row.state) || campaign.counts.unfinished() > 0 {
+        let acts = self.actions.values().any(|row| row.campaign == key);
+        if !rules::is_over(campaign.row.state) || campaign.counts.unfinished() > 0 || acts {
             return Ok(None);
         }
         let artifacts: Vec<String> =

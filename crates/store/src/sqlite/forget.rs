@@ -65,7 +65,9 @@ impl Tx<'_> {
             )?
             .ok_or_else(|| StoreError::Missing { what: "campaign", id: campaign_id.to_owned() })?;
         let row = self.stored_campaign(key)?;
-        if !rules::is_over(row.state) || counts(self.conn, key)?.unfinished() > 0 {
+        let acts =
+            self.conn.one("SELECT 1 FROM campaign_action WHERE campaign = ?1 LIMIT 1", [key], |_| Ok(()))?;
+        if !rules::is_over(row.state) || counts(self.conn, key)?.unfinished() > 0 || acts.is_some() {
             return Ok(None);
         }
         self.conn.run("INSERT INTO campaign_leaving (campaign) VALUES (?1)", [key])?;
