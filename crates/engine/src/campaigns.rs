@@ -544,10 +544,11 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 impl Shared {
     /// Finds what a crash or a shutdown left to be done.
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
+        let states = CampaignState::ALL.into_iter().filter(|state| *state != CampaignState::Finished);
+        let not_finished = CampaignFilter { states: Some(states.collect()), ..CampaignFilter::default() };
         let mut after = None;
         loop {
-            let campaigns =
-                self.store.campaigns(CampaignFilter::default(), Page { after, limit: 100 }).await?;
+            let campaigns = self.store.campaigns(not_finished.clone(), Page { after, limit: 100 }).await?;
             let Some((last, _)) = campaigns.last() else { return Ok(()) };
             after = Some(last.key);
             for (row, counts) in &campaigns {

@@ -34,6 +34,7 @@ mod access;
 mod batch;
 mod campaigns;
 mod checkpoint;
+mod chosen;
 mod columns;
 mod connection;
 mod deployments;
