@@ -15,6 +15,7 @@
 
 mod body;
 mod caller;
+mod csv;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

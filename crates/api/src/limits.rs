@@ -43,6 +43,18 @@ pub const PAGE_DEFAULT: u32 = 50;
 /// Entries of a page at most. A thousand deployments are some 500 KB of JSON.
 pub const PAGE_MAX: u32 = 1000;
 
+/// Ways to fail that are shown when the caller does not say: more than a screenful is no overview.
+pub const FAILURES_DEFAULT: u32 = 50;
+
+/// Ways to fail at most: seven outcomes with each of the twelve published codes are 84.
+pub const FAILURES_MAX: u32 = 100;
+
+/// Example devices of each when the caller does not say.
+pub const EXAMPLES_DEFAULT: u32 = 5;
+
+/// Example devices of each at most. Whoever wants all of them lists deployments by outcome and code.
+pub const EXAMPLES_MAX: u32 = 20;
+
 /// Longest request id we take from a caller. Longer than any tracing system's own.
 pub const REQUEST_ID_BYTES_MAX: usize = 64;
 

@@ -3,6 +3,7 @@
 //! A parameter that a list does not know is an error: a mistyped filter that is ignored shows too much.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -81,17 +82,23 @@ impl Asked {
         Ok(words)
     }
 
+    /// A number that may be given once.
+    pub(crate) fn number(
+        &self,
+        name: &'static str,
+        accepted: RangeInclusive<u32>,
+        default: u32,
+    ) -> Result<u32, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(default) };
+        text.parse().ok().filter(|number| accepted.contains(number)).ok_or_else(|| {
+            bad(name, text, &format!("{} to {} is accepted", accepted.start(), accepted.end()))
+        })
+    }
+
     /// Which part of a list is wanted: `cursor` and `limit`.
     pub(crate) fn part<K: Cursor>(&self) -> Result<Part<K>, Problem> {
         let after = self.one("cursor")?.map(read_cursor).transpose()?;
-        let limit = match self.one("limit")? {
-            None => PAGE_DEFAULT,
-            Some(text) => match text.parse() {
-                Ok(limit @ 1..=PAGE_MAX) => limit,
-                Ok(_) | Err(_) => return Err(bad("limit", text, &format!("1 to {PAGE_MAX} is accepted"))),
-            },
-        };
-        Ok(Part { after, limit })
+        Ok(Part { after, limit: self.number("limit", 1..=PAGE_MAX, PAGE_DEFAULT)? })
     }
 }
 
@@ -218,16 +225,15 @@ pub(crate) struct Counted<V> {
     items: Vec<V>,
     #[schema(required)]
     next_cursor: Option<String>,
-    /// How many entries the whole list has; null if that is not counted.
-    #[schema(required)]
-    total: Option<u64>,
+    /// How many entries the whole list has.
+    total: u64,
     /// Counting stopped at `total`: there may be more.
     total_is_capped: bool,
 }
 
 impl<V> Listed<V> {
     /// With the number of all entries.
-    pub(crate) fn counted(self, total: Option<u64>, is_capped: bool) -> Counted<V> {
+    pub(crate) fn counted(self, total: u64, is_capped: bool) -> Counted<V> {
         Counted { items: self.items, next_cursor: self.next_cursor, total, total_is_capped: is_capped }
     }
 

@@ -20,7 +20,7 @@ const LAST_MS: i64 = 253_402_300_799_999;
 pub(crate) struct Moment(pub(crate) WallTime);
 
 impl Moment {
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         let ms = self.0.0.clamp(0, LAST_MS);
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
             .expect("clamped to the years 1970 to 9999")

@@ -34,6 +34,7 @@ mod lists;
 mod packages;
 mod queues;
 mod reading;
+mod results;
 mod sessions;
 mod settings;
 mod tokens;
@@ -54,11 +55,12 @@ pub use errors::{Faulty, Kind};
 pub use explain::{DeploymentExplanation, DeviceExplanation, HeldBackShown};
 pub use inbox::{Uplink, UplinkReading};
 pub use packages::{PackageError, PackageRequest};
+pub use results::{ResultView, Results};
 pub use sessions::{Delivery, Session};
 pub use settings::Settings;
 pub use tokens::{NewToken, Operator, TokenError};
 pub use told::Told;
-pub use views::{DeploymentView, DeviceView, ReportView};
+pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
 
 pub use otaru_store::{
     Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,

@@ -163,5 +163,8 @@ pub const REQUEST_ID_CHARS_MAX: usize = 128;
 /// the audit log.
 pub const RUNS_SHOWN: u32 = 20;
 
+/// Deployments read at once for a list of results: some 10 ms of one reader, and some 200 KB until they are sent.
+pub const RESULTS_CHUNK: u32 = 500;
+
 /// Result codes in one question for deployments; the store's limit.
 pub const CODES_MAX: usize = otaru_store::limits::CODES_MAX;

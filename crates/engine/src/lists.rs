@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use otaru_core::campaign::PackageFacts;
+use otaru_core::deployment::Label;
 use otaru_proto::DeviceId;
 use otaru_store::{
     CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeploymentRecord,
-    DeviceKey, PackageRow, Page, ReportSeq, StoreError, Total,
+    DeviceKey, Failures, PackageRow, Page, ReportSeq, StoreError, Total,
 };
 
 use crate::batch::facts_of;
 use crate::campaigns::CampaignError;
 use crate::driver::Engine;
 use crate::limits::RUNS_SHOWN;
-use crate::views::{DeploymentView, ReportView};
+use crate::views::{CodeSays, DeploymentView, FailuresView, ReportView};
 
 impl Engine {
     /// Campaigns that `filter` takes, the newest first, and how many there are.
@@ -36,7 +37,7 @@ impl Engine {
     }
 
     /// A campaign's deployments that `filter` takes, the oldest first, of each device the latest run; and how many there
-    /// are, unless result codes are asked for.
+    /// are in all.
     ///
     /// # Errors
     ///
@@ -46,12 +47,40 @@ impl Engine {
         campaign_id: &str,
         filter: DeploymentFilter,
         page: Page<DeploymentKey>,
-    ) -> Result<(Vec<DeploymentView>, Option<u64>), CampaignError> {
+    ) -> Result<(Vec<DeploymentView>, u64), CampaignError> {
         let (row, counts) = self.existing(campaign_id).await?;
-        let counted = || filter.taken().map(|label| counts.of(label)).sum();
-        let total = filter.codes.is_none().then(counted);
+        let total = match filter.codes {
+            None => filter.taken().map(|label| counts.of(label)).sum(),
+            Some(_) => self.shared.store.count_failures(row.key, filter.clone()).await?,
+        };
         let records = self.shared.store.deployments(row.key, filter, page).await?;
         Ok((self.views(&row.packages, records), total))
+    }
+
+    /// How a campaign's failures ended, the most frequent first, at most `ways`, each with at most `examples` of its
+    /// devices; and how many failures there are in all.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`: there is no such campaign.
+    pub async fn failures(
+        &self,
+        campaign_id: &str,
+        ways: u32,
+        examples: u32,
+    ) -> Result<(Vec<FailuresView>, u64), CampaignError> {
+        let (row, counts) = self.existing(campaign_id).await?;
+        let total =
+            Label::ALL.into_iter().filter(|label| label.is_failure()).map(|label| counts.of(label)).sum();
+        let groups = self.shared.store.failures(row.key, ways, examples).await?;
+        let view = |group: Failures| FailuresView {
+            outcome: group.label.name(),
+            result_code: group.code,
+            says: CodeSays::of(group.code),
+            n: group.n,
+            examples: self.views(&row.packages, group.examples),
+        };
+        Ok((groups.into_iter().map(view).collect(), total))
     }
 
     /// A campaign on one device: the latest run first, then those before, the newest first, at most

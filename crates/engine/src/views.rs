@@ -5,6 +5,7 @@ use std::sync::Arc;
 use otaru_core::WallTime;
 use otaru_core::campaign::PackageFacts;
 use otaru_core::deployment::{Label, explain};
+use otaru_proto::ResultCode;
 use otaru_store::{DeploymentKey, DeploymentRecord, DeviceRecord, PackageRow, ReportRecord, ReportSeq};
 
 use crate::downloads::{DownloadActivity, DownloadView};
@@ -51,6 +52,42 @@ impl ReportView {
     }
 }
 
+/// Failures that ended in the same way, as shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailuresView {
+    /// How they ended.
+    pub outcome: &'static str,
+    /// The code of their last report.
+    pub result_code: Option<i64>,
+    /// What that code says.
+    pub says: CodeSays,
+    /// How many there are.
+    pub n: u64,
+    /// Some of them, the last made first.
+    pub examples: Vec<DeploymentView>,
+}
+
+/// What a result code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeSays {
+    /// Its stable name; `vendor` for everything outside the published table, `none` without a report.
+    pub name: &'static str,
+    /// In one plain sentence.
+    pub phrase: &'static str,
+}
+
+impl CodeSays {
+    pub(crate) fn of(code: Option<i64>) -> CodeSays {
+        match code.map(ResultCode::from_wire) {
+            None => CodeSays { name: "none", phrase: "The device reported no result code." },
+            Some(ResultCode::OnTrack) => {
+                CodeSays { name: "on_track", phrase: "Nothing had gone wrong by the device's last report." }
+            }
+            Some(ResultCode::Failed(code)) => CodeSays { name: code.as_str(), phrase: code.phrase() },
+        }
+    }
+}
+
 /// A deployment as shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeploymentView {
@@ -76,6 +113,10 @@ pub struct DeploymentView {
     pub run: u32,
     /// The version in the last message that carried one.
     pub reported_version: Option<String>,
+    /// The version that the device named first.
+    pub version_before: Option<String>,
+    /// The version of the package that it was to get; `None` while none was chosen.
+    pub target_version: Option<String>,
     /// The device's own words.
     pub description: Option<String>,
     /// The wanted version was announced after the end.
@@ -126,6 +167,8 @@ impl DeploymentView {
             attempt: deployment.attempt,
             run: record.row.run,
             reported_version: deployment.reported_version.clone(),
+            version_before: deployment.version_before.clone(),
+            target_version: package.map(|package| package.version.clone()),
             description: deployment.description.clone(),
             late_success: deployment.late_success,
             download: downloads.view(record.row.key, deployment.attempt, deployment.fetched, size_bytes),

@@ -554,6 +554,15 @@ pub struct DeploymentRecord {
     pub campaign_id: String,
 }
 
+/// A deployment with its device, for a list of results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultRecord {
+    /// The deployment.
+    pub record: DeploymentRecord,
+    /// The device's number as its maker gave it (also of a device that was deleted since).
+    pub node_id: String,
+}
+
 /// Which deployments of a campaign are wanted; everything given must hold.
 ///
 /// A list has the latest run of each device: what was run before is history.
@@ -600,6 +609,19 @@ impl DeploymentFilter {
     pub fn taken(&self) -> impl Iterator<Item = Label> {
         Label::ALL.into_iter().filter(|label| self.takes(*label))
     }
+}
+
+/// Failures of a campaign that ended in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failures {
+    /// How: one of the outcomes that are failures.
+    pub label: Label,
+    /// With which code in the last report, as on the wire; `None` without a report.
+    pub code: Option<i64>,
+    /// How many. Of the latest run of each device.
+    pub n: u64,
+    /// Some of them, the last made first.
+    pub examples: Vec<DeploymentRecord>,
 }
 
 /// Which campaigns are wanted; everything given must hold.

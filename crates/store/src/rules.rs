@@ -103,10 +103,22 @@ pub(crate) struct Writes {
     pub(crate) deployments: Vec<DeploymentWrite>,
     /// By how much each counter moves; none is zero.
     pub(crate) counters: BTreeMap<(CampaignKey, Label), i64>,
+    /// The same for failures, by the code of the last report.
+    pub(crate) failures: BTreeMap<(CampaignKey, Label, Option<i64>), i64>,
     /// In the order in which they were received, each with the one it hangs on.
     pub(crate) reports: Vec<(ReportSeq, Option<ReportSeq>, NewReport)>,
     /// By key.
     pub(crate) devices: BTreeMap<DeviceKey, DeviceWrite>,
+}
+
+impl Writes {
+    /// Moves what a deployment counts for: `by` is 1 for where it is now, and -1 for where it was.
+    fn count(&mut self, campaign: CampaignKey, label: Label, code: Option<i64>, by: i64) {
+        *self.counters.entry((campaign, label)).or_default() += by;
+        if label.is_failure() {
+            *self.failures.entry((campaign, label, code)).or_default() += by;
+        }
+    }
 }
 
 /// A deployment that is to be written.
@@ -190,13 +202,15 @@ fn fold_deployments(
         if !named.insert(key) {
             return Err(broken("it is named twice"));
         }
-        let label = row.deployment.label();
+        let (label, code) = (row.deployment.label(), code_of(&row));
         if before.label.is_finished() && label != before.label {
             return Err(broken("it is finished and would be something else"));
         }
+        if label != before.label || (label.is_failure() && code != before.code) {
+            writes.count(before.campaign, before.label, before.code, -1);
+            writes.count(before.campaign, label, code, 1);
+        }
         if label != before.label {
-            *writes.counters.entry((before.campaign, before.label)).or_default() -= 1;
-            *writes.counters.entry((before.campaign, label)).or_default() += 1;
             // Late truth belongs to the one whose notice the device may still be carrying out.
             let was_told =
                 row.deployment.package.is_some() && label != Label::Finished(OutcomeKind::AlreadyInstalled);
@@ -204,10 +218,11 @@ fn fold_deployments(
                 writes.devices.entry(row.device).or_default().last_finished = Some(key);
             }
         }
-        let (wake_at, code) = (row.deployment.wake_at(), code_of(&row));
+        let wake_at = row.deployment.wake_at();
         writes.deployments.push(DeploymentWrite { row, before, label, wake_at, code });
     }
     writes.counters.retain(|_, difference| *difference != 0);
+    writes.failures.retain(|_, difference| *difference != 0);
     // Stable: otherwise the order is the caller's.
     writes.deployments.sort_by_key(|write| write.label.holds_slot());
     Ok(())

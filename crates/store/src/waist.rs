@@ -570,6 +570,40 @@ impl Store {
         read!(self, |t| t.deployments(campaign, &filter, page))
     }
 
+    /// The same as [`deployments`](Store::deployments), with more about the devices.
+    ///
+    /// # Errors
+    ///
+    /// - `Constraint`: more than [`CODES_MAX`](crate::limits::CODES_MAX) codes.
+    pub async fn results(
+        &self,
+        campaign: CampaignKey,
+        filter: DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<ResultRecord>, StoreError> {
+        read!(self, |t| t.results(campaign, &filter, page))
+    }
+
+    /// How a campaign's failures ended, the most frequent first, at most `limit` ways; each with how many there are, from
+    /// counters, and at most `examples` of them.
+    pub async fn failures(
+        &self,
+        campaign: CampaignKey,
+        limit: u32,
+        examples: u32,
+    ) -> Result<Vec<Failures>, StoreError> {
+        read!(self, |t| t.failures(campaign, limit, examples))
+    }
+
+    /// How many deployments a filter with codes takes, from counters; 0 for one without.
+    pub async fn count_failures(
+        &self,
+        campaign: CampaignKey,
+        filter: DeploymentFilter,
+    ) -> Result<u64, StoreError> {
+        read!(self, |t| t.count_failures(campaign, &filter))
+    }
+
     /// The deployment with this key.
     pub async fn deployment(&self, key: DeploymentKey) -> Result<Option<DeploymentRecord>, StoreError> {
         read!(self, |t| t.deployment(key))

@@ -398,7 +398,7 @@ async fn list(
     };
     let (rows, total) = engine.campaigns(filter, part.page()).await?;
     let page = part.listed(rows, |(row, _)| row.key, CampaignView::of);
-    Ok(Answer(page.counted(Some(total.n), total.is_capped)))
+    Ok(Answer(page.counted(total.n, total.is_capped)))
 }
 
 /// Shows a campaign with its counts.

@@ -47,6 +47,12 @@ struct Shown {
     run: u32,
     #[schema(required)]
     reported_version: Option<String>,
+    /// What the device ran when it was first asked.
+    #[schema(required)]
+    version_before: Option<String>,
+    /// What it is to get, once a package was chosen.
+    #[schema(required)]
+    target_version: Option<String>,
     /// The device's own words.
     #[schema(required)]
     description: Option<String>,
@@ -94,6 +100,8 @@ impl From<DeploymentView> for Shown {
             attempt: view.attempt,
             run: view.run,
             reported_version: view.reported_version,
+            version_before: view.version_before,
+            target_version: view.target_version,
             description: view.description,
             late_success: view.late_success,
             download: view.download.map(Fetching::from),

@@ -11,11 +11,13 @@ pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
 mod explain;
+mod failures;
 pub(crate) mod health;
 mod notes;
 mod packages;
 mod products;
 mod reports;
+mod results;
 mod tokens;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -37,6 +39,8 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(packages::routes())
         .merge(campaigns::routes())
         .merge(deployments::routes())
+        .merge(failures::routes())
+        .merge(results::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())

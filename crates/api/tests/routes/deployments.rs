@@ -22,7 +22,8 @@ async fn a_deployment_says_where_it_is_and_why() {
         shown,
         json!({
             "device_id": "lamp_1", "campaign_id": id, "state": "running", "outcome": null, "result_code": 0,
-            "progress": 40, "attempt": 1, "run": 1, "reported_version": "v1", "description": null,
+            "progress": 40, "attempt": 1, "run": 1, "reported_version": "v1",
+            "version_before": "v1", "target_version": "v2", "description": null,
             "late_success": false, "download": null, "unfetched_success": false,
         })
     );
@@ -98,7 +99,9 @@ async fn failures_can_be_narrowed_by_their_result_code() {
         ("?code=4&state=released", vec![]),
         ("?code=none", vec![]),
     ] {
-        assert_eq!(devices(&list(&house, &id, query).await), wanted, "{query}");
+        let page = list(&house, &id, query).await;
+        assert_eq!(devices(&page), wanted, "{query}");
+        assert_eq!(page["total"], wanted.len(), "{query}");
     }
 }
 

@@ -175,6 +175,10 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
+    pub fn token(&self) -> &str {
+        self.token.expect("whoever is asked has one")
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Body::empty()).await
     }

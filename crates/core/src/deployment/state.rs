@@ -32,6 +32,9 @@ pub struct Deployment {
     /// The version in the last message that carried one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_version: Option<String>,
+    /// The version that the device named first: what it ran before anything was done to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_before: Option<String>,
     /// The device's own words in its last report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -156,6 +159,7 @@ impl Deployment {
             result_code: None,
             progress: None,
             reported_version: None,
+            version_before: None,
             description: None,
             late_success: false,
             fetched: false,

@@ -216,6 +216,7 @@ fn answered(mut current: Deployment, report: &VersionReport, seen: &Circumstance
     let Some(kind) = seen.packages.first().map(|p| p.kind) else { return unchanged(current) };
     let Some(version) = slot(report, kind) else { return unchanged(current) };
     current.reported_version = Some(version.to_string());
+    current.version_before.get_or_insert_with(|| version.to_string());
     match choose(seen.packages, version.as_str()) {
         Choice::HasIt(index) => {
             // Told in an earlier attempt, it got there by itself in the meantime.

@@ -116,13 +116,14 @@ fn a_deployment_stores_what_it_has_and_nothing_else() {
         result_code: Some(ResultCode::OnTrack),
         progress: Some(Percent::FULL),
         reported_version: Some("v1".into()),
+        version_before: Some("v0".into()),
         description: Some("downloaded".into()),
         late_success: true,
         fetched: true,
         unfetched_success: true,
         ..Deployment::queued()
     };
-    let stored = r#"{"state":"queued","attempt":2,"notices":1,"package":0,"result_code":0,"progress":100,"reported_version":"v1","description":"downloaded","late_success":true,"fetched":true,"unfetched_success":true}"#;
+    let stored = r#"{"state":"queued","attempt":2,"notices":1,"package":0,"result_code":0,"progress":100,"reported_version":"v1","version_before":"v0","description":"downloaded","late_success":true,"fetched":true,"unfetched_success":true}"#;
     assert_eq!(serde_json::to_string(&full).unwrap(), stored);
     assert_eq!(serde_json::from_str::<Deployment>(stored).unwrap(), full);
 }

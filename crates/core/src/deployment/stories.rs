@@ -592,6 +592,14 @@ fn row_9_the_version_of_a_failure_is_not_believed() {
 }
 
 #[test]
+fn the_version_before_is_the_one_that_was_named_first() {
+    let end = told(&[("0:01", done("v2"), "installed")]);
+    assert_eq!(end.version_before.as_deref(), Some("v1"));
+    assert_eq!(end.reported_version.as_deref(), Some("v2"));
+    assert_eq!(Deployment::queued().version_before, None, "nobody has asked");
+}
+
+#[test]
 fn a_version_report_during_work_needs_no_question() {
     // A device that reboots into the new image and only says what it runs.
     told(&[

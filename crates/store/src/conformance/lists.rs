@@ -40,6 +40,13 @@ pub(super) async fn deployments_are_listed_by_label_and_paged_without_gaps(world
     assert_eq!(DeploymentFilter::in_state("installed"), None, "that is an outcome");
     let mixed = BTreeSet::from([Label::Offered, Label::Finished(OutcomeKind::Failed)]);
     assert_eq!(of(DeploymentFilter { labels: Some(mixed), codes: None }).await, [1, 6, 7]);
+    let filter = DeploymentFilter::only(Label::Offered);
+    let page = Page { after: None, limit: 10 };
+    let results = world.store.results(campaign, filter.clone(), page).await.must();
+    let nodes: Vec<&str> = results.iter().map(|result| result.node_id.as_str()).collect();
+    assert_eq!(nodes, ["node-device00001", "node-device00007"]);
+    let records: Vec<_> = results.into_iter().map(|result| result.record).collect();
+    assert_eq!(records, world.deployments(campaign, filter).await, "the same list");
     let one = &world.deployments(other, DeploymentFilter::default()).await[2];
     assert_eq!((one.device_id.as_str(), one.campaign_id.as_str()), ("device00002", "c2"));
     assert_eq!(world.store.deployment(one.row.key).await.must().as_ref(), Some(one));
@@ -105,6 +112,60 @@ pub(super) async fn a_code_counts_once_the_deployment_has_ended(world: &World) {
     world.put(campaign, devices[0], failed(OutcomeKind::Failed, Some(8))).await.must();
     assert_eq!(world.deployments(campaign, with(7)).await, []);
     assert_eq!(world.deployments(campaign, with(8)).await.len(), 1);
+}
+
+pub(super) async fn failures_are_counted_by_how_they_ended_the_most_frequent_first(world: &World) {
+    let devices = world.devices(9).await;
+    let campaign = world.filled("c1", &released(9)).await;
+    let other = world.filled("c2", &released(9)).await;
+    assert_eq!(world.store.failures(campaign, 10, 10).await.must(), []);
+    for (number, kind, code) in [
+        (0, OutcomeKind::Failed, Some(7)),
+        (1, OutcomeKind::Failed, Some(4)),
+        (2, OutcomeKind::TimedOut, None),
+        (3, OutcomeKind::Installed, Some(0)),
+        (4, OutcomeKind::Failed, Some(4)),
+        (5, OutcomeKind::TimedOut, Some(0)),
+        (6, OutcomeKind::Cancelled, Some(4)),
+        (7, OutcomeKind::Failed, Some(4)),
+    ] {
+        world.put(campaign, devices[number], failed(kind, code)).await.must();
+    }
+    world.put(other, devices[0], failed(OutcomeKind::Failed, Some(4))).await.must();
+    let of = async |limit, examples| -> Vec<(&str, Option<i64>, u64, Vec<usize>)> {
+        let groups = world.store.failures(campaign, limit, examples).await.must();
+        let place = |device| devices.iter().position(|known| *known == device).must();
+        groups
+            .into_iter()
+            .map(|group| {
+                let shown = group.examples.iter().map(|record| place(record.row.device)).collect();
+                (group.label.name(), group.code, group.n, shown)
+            })
+            .collect()
+    };
+    let all = [
+        ("failed", Some(4), 3, vec![7, 4]),
+        ("failed", Some(7), 1, vec![0]),
+        ("timed_out", None, 1, vec![2]),
+        ("timed_out", Some(0), 1, vec![5]),
+    ];
+    assert_eq!(of(10, 2).await, all);
+    assert_eq!(of(1, 0).await, [("failed", Some(4), 3, vec![])]);
+    let counted = async |labels: Option<&[Label]>, codes: &[Option<i64>]| {
+        let labels = labels.map(|labels| labels.iter().copied().collect());
+        let filter = DeploymentFilter { labels, codes: Some(codes.iter().copied().collect()) };
+        let listed = world.deployments(campaign, filter.clone()).await.len() as u64;
+        assert_eq!(world.store.count_failures(campaign, filter).await.must(), listed);
+        listed
+    };
+    assert_eq!(counted(None, &[Some(4), Some(7)]).await, 4);
+    assert_eq!(counted(Some(&[Label::Finished(OutcomeKind::TimedOut)]), &[None, Some(0)]).await, 2);
+    assert_eq!(counted(Some(&[Label::Finished(OutcomeKind::Installed)]), &[Some(0)]).await, 0);
+    // What follows a failure takes its count along.
+    world.put(campaign, devices[1], failed(OutcomeKind::Failed, Some(7))).await.must();
+    assert_eq!(of(10, 9).await[0], ("failed", Some(4), 2, vec![7, 4]));
+    assert_eq!(of(10, 9).await[1], ("failed", Some(7), 2, vec![1, 0]));
+    assert_eq!(world.store.failures(CampaignKey(99), 10, 10).await.must(), []);
 }
 
 pub(super) async fn the_runs_of_a_device_come_newest_first(world: &World) {

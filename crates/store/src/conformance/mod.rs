@@ -76,6 +76,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             deployments_are_listed_by_label_and_paged_without_gaps,
             failures_are_listed_by_the_code_of_their_last_report,
             a_code_counts_once_the_deployment_has_ended,
+            failures_are_counted_by_how_they_ended_the_most_frequent_first,
             the_runs_of_a_device_come_newest_first,
             the_reports_of_a_campaign_are_found_among_the_others,
             campaigns_are_listed_by_state_product_and_name,

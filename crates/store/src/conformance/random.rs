@@ -2,6 +2,7 @@
 
 use otaru_core::ServiceTime;
 use otaru_core::deployment::{Deployment, Label, OutcomeKind};
+use otaru_proto::ResultCode;
 
 use super::world::{Must, World, asked, finished, offered, released, report, running, waiting};
 use crate::{CampaignKey, Changes, DeploymentFilter, DeviceKey, StoreError, Wanted};
@@ -70,7 +71,11 @@ fn random_deployment(dice: &mut Dice) -> Deployment {
         8..10 => offered(until),
         10..13 => running(until),
         13..15 => waiting(until),
-        _ => finished([OutcomeKind::Installed, OutcomeKind::Failed][dice.roll(2)]),
+        _ => {
+            let kind = [OutcomeKind::Installed, OutcomeKind::Failed, OutcomeKind::TimedOut][dice.roll(3)];
+            let code = [None, Some(0), Some(4), Some(-7)][dice.roll(4)];
+            Deployment { result_code: code.map(ResultCode::from_wire), ..finished(kind) }
+        }
     }
 }
 
@@ -87,6 +92,15 @@ async fn holds(world: &World, campaigns: &[CampaignKey], devices: &[DeviceKey], 
             let listed = world.deployments(*campaign, DeploymentFilter::only(label)).await.len();
             assert_eq!(counts.of(label), listed as u64, "round {round}, {}", label.name());
         }
+        let mut failures = std::collections::BTreeMap::<(Label, Option<i64>), u64>::new();
+        for record in all.iter().filter(|record| record.row.deployment.label().is_failure()) {
+            let deployment = &record.row.deployment;
+            let code = deployment.result_code.map(ResultCode::to_wire);
+            *failures.entry((deployment.label(), code)).or_default() += 1;
+        }
+        let counted = world.store.failures(*campaign, 1_000, 0).await.must();
+        let counted = counted.into_iter().map(|group| ((group.label, group.code), group.n));
+        assert_eq!(counted.collect::<std::collections::BTreeMap<_, _>>(), failures, "round {round}");
         for record in &all {
             let deployment = &record.row.deployment;
             earliest = earliest.into_iter().chain(deployment.wake_at()).min();

@@ -7,7 +7,7 @@ use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
 use otaru_proto::DeviceId;
 
-use super::campaigns::count;
+use super::campaigns::{count, count_failure};
 use super::tables::{Report, Tables, next_key};
 use crate::error::StoreError;
 use crate::rows::*;
@@ -209,6 +209,11 @@ impl Tables {
         for ((key, label), by) in writes.counters {
             if let Some(campaign) = self.campaigns.get_mut(&key) {
                 count(&mut campaign.counts, label, by);
+            }
+        }
+        for ((key, label, code), by) in writes.failures {
+            if let Some(campaign) = self.campaigns.get_mut(&key) {
+                count_failure(&mut campaign.failures, (label, code), by);
             }
         }
         for (seq, previous, report) in writes.reports {

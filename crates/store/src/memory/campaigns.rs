@@ -57,6 +57,7 @@ impl Tables {
             row: Arc::new(row.clone()),
             product,
             counts: Counts::default(),
+            failures: BTreeMap::new(),
             fill_position: 0,
             children: BTreeMap::new(),
         };
@@ -362,6 +363,57 @@ impl Tables {
         Ok(records)
     }
 
+    pub(crate) fn results(
+        &self,
+        campaign: CampaignKey,
+        filter: &DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<ResultRecord>, StoreError> {
+        let records = self.deployments(campaign, filter, page)?;
+        let with_node = |record: DeploymentRecord| {
+            let node_id = self.devices.get(&record.row.device)?.row.node_id.clone();
+            Some(ResultRecord { record, node_id })
+        };
+        Ok(records.into_iter().filter_map(with_node).collect())
+    }
+
+    pub(crate) fn failures(
+        &self,
+        campaign: CampaignKey,
+        limit: u32,
+        examples: u32,
+    ) -> Result<Vec<Failures>, StoreError> {
+        let Some(found) = self.campaigns.get(&campaign) else { return Ok(Vec::new()) };
+        let mut ways: Vec<_> = found.failures.iter().map(|((label, code), n)| (*label, *code, *n)).collect();
+        ways.sort_by_key(|(label, code, n)| (std::cmp::Reverse(*n), label.name(), code.is_some(), *code));
+        let mut groups = Vec::new();
+        for (label, code, n) in ways.into_iter().take(limit as usize) {
+            let has_code = |key: &DeploymentKey| {
+                self.deployments.get(key).is_some_and(|row| rules::code_of(row) == code)
+            };
+            let keys: Vec<DeploymentKey> = self.labelled(campaign, label, None).filter(has_code).collect();
+            let mut group = Failures { label, code, n, examples: Vec::new() };
+            for key in keys.into_iter().rev().take(examples as usize) {
+                group.examples.extend(self.deployment(key)?);
+            }
+            groups.push(group);
+        }
+        Ok(groups)
+    }
+
+    pub(crate) fn count_failures(
+        &self,
+        campaign: CampaignKey,
+        filter: &DeploymentFilter,
+    ) -> Result<u64, StoreError> {
+        let Some(found) = self.campaigns.get(&campaign) else { return Ok(0) };
+        let codes = filter.codes.iter().flatten();
+        let of = |code: &Option<i64>| -> u64 {
+            filter.taken().filter_map(|label| found.failures.get(&(label, *code))).sum()
+        };
+        Ok(codes.map(of).sum())
+    }
+
     pub(crate) fn deployment(&self, key: DeploymentKey) -> Result<Option<DeploymentRecord>, StoreError> {
         let Some(row) = self.deployments.get(&key) else { return Ok(None) };
         let (Some(device), Some(campaign)) =
@@ -426,6 +478,20 @@ fn is_wanted(row: &CampaignRow, filter: &CampaignFilter) -> bool {
             .name_part
             .as_ref()
             .is_none_or(|part| row.name.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
+}
+
+/// Moves one counter of failures; one that is zero is not there.
+pub(super) fn count_failure(
+    failures: &mut BTreeMap<(Label, Option<i64>), u64>,
+    which: (Label, Option<i64>),
+    by: i64,
+) {
+    let n = failures.get(&which).copied().unwrap_or(0).saturating_add_signed(by);
+    if n == 0 {
+        failures.remove(&which);
+    } else {
+        failures.insert(which, n);
+    }
 }
 
 /// Moves one counter; a counter that is zero is not there.

@@ -43,7 +43,8 @@ impl fmt::Debug for MemoryStore {
 
 /// Makes a store in memory wait or fail, as a disk does. Cheap to clone; all clones are the same switch.
 ///
-/// Only writing operations are concerned, `transact` among them; reading goes on.
+/// Only writing operations are concerned, `transact` among them; reading goes on, but for
+/// [`fail_reads_after`](Faults::fail_reads_after).
 #[derive(Clone, Debug)]
 pub struct Faults {
     switch: Arc<Mutex<Switch>>,
@@ -55,6 +56,8 @@ pub struct Faults {
 struct Switch {
     stalled: bool,
     failing: Failing,
+    /// How many reads are answered before they fail.
+    reads_left: Option<u32>,
     /// The longest way to the tables and back, and what decides the next one.
     slow: Option<(Duration, u64)>,
 }
@@ -93,9 +96,27 @@ impl Faults {
         self.switch().failing = Failing::UntilHealed;
     }
 
+    /// Reading operations answer `Unavailable` after the next `n`, until [`heal`](Faults::heal).
+    pub fn fail_reads_after(&self, n: u32) {
+        self.switch().reads_left = Some(n);
+    }
+
     /// No more failures.
     pub fn heal(&self) {
         self.switch().failing = Failing::Not;
+        self.switch().reads_left = None;
+    }
+
+    /// Takes one of the reads that are answered, if they are counted.
+    fn pass_read(&self) -> Result<(), StoreError> {
+        match &mut self.switch().reads_left {
+            Some(0) => Err(StoreError::Unavailable("a fault was injected".to_owned())),
+            Some(n) => {
+                *n -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// From now on each writing operation takes up to `most` before it is carried out, and up to `most` until it answers;
@@ -169,6 +190,7 @@ impl MemoryStore {
         &self,
         work: impl FnOnce(&Tables) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
+        self.faults.pass_read()?;
         work(&self.tables())
     }
 

@@ -71,6 +71,8 @@ pub(super) struct Campaign {
     pub(super) row: Arc<CampaignRow>,
     pub(super) product: ProductKey,
     pub(super) counts: Counts,
+    /// Its failures, by outcome and the code of the last report.
+    pub(super) failures: BTreeMap<(Label, Option<i64>), u64>,
     /// How far its deployments are made: a place in the list of targets, or the last device's key.
     pub(super) fill_position: i64,
     /// How many children of a gateway it has.

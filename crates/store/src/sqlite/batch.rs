@@ -199,6 +199,9 @@ impl Tx<'_> {
         for ((campaign, label), by) in &writes.counters {
             self.count(*campaign, *label, *by)?;
         }
+        for ((campaign, label, code), by) in &writes.failures {
+            self.count_failure(*campaign, *label, *code, *by)?;
+        }
         Ok(())
     }
 

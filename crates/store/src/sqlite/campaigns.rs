@@ -189,6 +189,29 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Moves one counter of failures.
+    pub(super) fn count_failure(
+        &mut self,
+        key: CampaignKey,
+        label: Label,
+        code: Option<i64>,
+        by: i64,
+    ) -> Result<(), StoreError> {
+        let (has_code, number) = (code.is_some(), code.unwrap_or(0));
+        let known = self.conn.run(
+            "UPDATE campaign_failure SET n = n + ?5
+             WHERE campaign = ?1 AND label = ?2 AND has_code = ?3 AND code = ?4",
+            (key, label.name(), has_code, number, by),
+        )?;
+        if known == 0 {
+            self.conn.run(
+                "INSERT INTO campaign_failure (campaign, label, has_code, code, n) VALUES (?1, ?2, ?3, ?4, ?5)",
+                (key, label.name(), has_code, number, by),
+            )?;
+        }
+        Ok(())
+    }
+
     /// Adds to one counter.
     pub(super) fn count_up(&mut self, key: CampaignKey, label: Label, by: usize) -> Result<(), StoreError> {
         self.count(key, label, to_integer(by as u64)?)

@@ -45,6 +45,14 @@ pub(super) fn deployment_by_key(
 pub(super) const NEXT_WAKE: &str =
     "SELECT wake_at FROM deployment WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
 
+/// One deployment with its device.
+const RESULT: &str = concat!(
+    "SELECT ",
+    deployment_columns!(),
+    ", d.device_id, c.campaign_id, d.node_id FROM deployment t CROSS JOIN device d ON d.key = t.device
+     CROSS JOIN campaign c ON c.key = t.campaign WHERE t.key = ?1"
+);
+
 /// The earliest deadline there is.
 pub(super) fn next_wake(conn: &Connection) -> Result<Option<ServiceTime>, StoreError> {
     conn.one(NEXT_WAKE, [], |row| row.service(0))
@@ -67,6 +75,24 @@ impl Reading<'_> {
             records.extend(self.deployment(key)?);
         }
         Ok(records)
+    }
+
+    pub(crate) fn results(
+        &self,
+        campaign: CampaignKey,
+        filter: &DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<Vec<ResultRecord>, StoreError> {
+        let keys = deployment_keys(self.conn, campaign, filter, page)?;
+        let mut statement = self.conn.statement(RESULT)?;
+        let mut results = Vec::with_capacity(keys.len());
+        for key in keys {
+            let mut rows = statement.query([key])?;
+            if let Some(row) = rows.next()? {
+                results.push(ResultRecord { record: deployment_record(row)?, node_id: row.get(10)? });
+            }
+        }
+        Ok(results)
     }
 
     pub(crate) fn deployment(&self, key: DeploymentKey) -> Result<Option<DeploymentRecord>, StoreError> {

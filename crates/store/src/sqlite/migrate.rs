@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0003_certificates.sql"),
     include_str!("schema/0004_notes.sql"),
     include_str!("schema/0005_lists.sql"),
+    include_str!("schema/0006_failures.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.
@@ -126,9 +127,12 @@ mod tests {
         assert_eq!(kept, ("secret".to_owned(), None));
     }
 
+    /// The label of a deployment, and the code of its last report.
+    type Ended<'a> = (&'a str, Option<i64>);
+
     /// A store as the fourth step left it: one product, and a campaign in each of these states, which has these
     /// deployments.
-    fn with_campaigns(campaigns: &[(&str, &[(&str, Option<i64>)])]) -> Connection {
+    fn with_campaigns(campaigns: &[(&str, &[Ended<'_>])]) -> Connection {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, &STEPS[..4]).unwrap();
         conn.execute_batch(
@@ -167,6 +171,38 @@ mod tests {
         assert_eq!(
             counted,
             [row(0, "draft", 1), row(0, "running", 2), row(1, "draft", 1), row(1, "running", 2)]
+        );
+    }
+
+    #[test]
+    fn failures_from_before_they_were_counted_are_counted() {
+        let mut conn = with_campaigns(&[
+            (
+                "running",
+                &[("failed", Some(4)), ("failed", Some(4)), ("timed_out", None), ("installed", Some(0))],
+            ),
+            ("finished", &[("failed", Some(-1)), ("cancelled", Some(4)), ("timed_out", Some(0))]),
+        ]);
+        bring_up_to_date(&mut conn).unwrap();
+        let mut statement = conn
+            .prepare(
+                "SELECT campaign, label, has_code, code, n FROM campaign_failure
+                 ORDER BY campaign, label, has_code, code",
+            )
+            .unwrap();
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+            .unwrap();
+        let counted: Vec<(i64, String, bool, i64, i64)> = rows.map(Result::unwrap).collect();
+        let row = |campaign, label: &str, has_code, code, n| (campaign, label.to_owned(), has_code, code, n);
+        assert_eq!(
+            counted,
+            [
+                row(1, "failed", true, 4, 2),
+                row(1, "timed_out", false, 0, 1),
+                row(2, "failed", true, -1, 1),
+                row(2, "timed_out", true, 0, 1),
+            ]
         );
     }
 

@@ -38,6 +38,7 @@ mod columns;
 mod connection;
 mod deployments;
 mod devices;
+mod failures;
 mod fill;
 mod history;
 mod life;
