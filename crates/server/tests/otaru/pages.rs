@@ -10,7 +10,7 @@ use crate::running::{Server, TOKEN, ask_for_text, otaru, run, text};
 #[tokio::test]
 async fn the_page_of_metrics_and_what_a_server_shows_are_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let server = busy(dir.path(), &[]).await;
+    let server = busy(dir.path(), &[]);
     let (_, shown) = ask_for_text(&server.http(), "", "GET", "/metrics", None).await;
     let listed = metrics_of_page(&page("metrics.md"));
     let scraped = Scraped::of(&shown);
@@ -75,7 +75,7 @@ fn the_page_of_logs_and_the_code_name_the_same_fields_and_events() {
 async fn a_line_of_json_has_the_listed_members_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let log = "log=info,otaru=debug,otaru_gateway=debug,otaru_engine=debug,otaru_api=debug";
-    let server = busy(dir.path(), &["--set", log, "--set", "log_format=json"]).await;
+    let server = busy(dir.path(), &["--set", log, "--set", "log_format=json"]);
     assert_eq!(ask_for_text(&server.http(), "wrong", "GET", "/api/v1/products", None).await.0, 401);
     let listed = fields_of_page(&page("logs.md"));
     let said = server.stderr();
@@ -94,13 +94,22 @@ async fn a_line_of_json_has_the_listed_members_and_no_others() {
 }
 
 /// A server with TLS that has upgraded a few devices.
-async fn busy(dir: &Path, more: &[&str]) -> Server {
+fn busy(dir: &Path, more: &[&str]) -> Server {
     let made =
         run(&["tls", "self-signed", "--out", dir.join("tls").to_str().unwrap(), "--name", "127.0.0.1"]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     let file = |name: &str| dir.join("tls").join(name).to_str().unwrap().to_owned();
     let (cert, key) = (file("cert.pem"), file("key.pem"));
-    let mut args = vec!["--set", "timers.settle=200ms", "--set", "timers.settle_underway=500ms", "--mqtts", "127.0.0.1:0", "--tls-cert", &cert];
+    let mut args = vec![
+        "--set",
+        "timers.settle=200ms",
+        "--set",
+        "timers.settle_underway=500ms",
+        "--mqtts",
+        "127.0.0.1:0",
+        "--tls-cert",
+        &cert,
+    ];
     args.extend(["--tls-key", &key]);
     args.extend(more);
     let server = Server::start(&dir.join("data"), &args);
