@@ -5,6 +5,7 @@
 //! - What a batch says to a device is still true at the end of the batch; what is not is not said.
 //! - Nothing here writes, sends or waits: everything is in the answer.
 
+mod acts;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,7 @@ use crate::sessions::{Reach, SessionInner, SessionRef, Sessions};
 use crate::settings::Settings;
 use crate::told::ShadowAsked;
 
+pub(crate) use acts::{ActedOn, By, Treated, Wish, act, end_all};
 pub(crate) use services::{Answered, child_info, children_changed};
 
 /// What is known around a batch.
@@ -132,7 +134,7 @@ pub(crate) fn wanted(inputs: &[Input], due: Option<ServiceTime>) -> Wanted {
         device_ids: device_ids.into_iter().collect(),
         registering: registering.into_iter().collect(),
         due: due.map(|now| (now, DUE_PER_BATCH)),
-        unfinished_of: None,
+        latest: None,
     }
 }
 
@@ -143,26 +145,6 @@ pub(crate) fn decide(loaded: Loaded, inputs: &[Input], around: &Around<'_>) -> (
         desk.take_in(input);
     }
     desk.wake();
-    desk.let_go();
-    desk.finish()
-}
-
-/// What ends all these deployments in the same way: an operator's cancel, or a device's deletion.
-pub(crate) fn end_all(
-    loaded: Loaded,
-    only: Option<CampaignKey>,
-    event: Event<'_>,
-    around: &Around<'_>,
-) -> (Changes, Answer) {
-    let mut desk = Desk::new(loaded, around);
-    let devices: Vec<DeviceKey> = desk.folders.keys().copied().collect();
-    for device in devices {
-        for index in 0..desk.folders.get(&device).map_or(0, |f| f.rows.len()) {
-            if only.is_none_or(|campaign| desk.folders[&device].rows[index].campaign == campaign) {
-                desk.apply(device, index, event);
-            }
-        }
-    }
     desk.let_go();
     desk.finish()
 }

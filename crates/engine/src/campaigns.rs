@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
-use otaru_core::deployment::{Deployment, Event, Label};
+use otaru_core::deployment::{Deployment, Label};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
-    CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
-    Page, StoreError, Targets, Wanted,
+    CampaignFilter, CampaignKey, CampaignRow, Counts, DeviceKey, NewCampaign, PackageRow, Page, StoreError,
+    Targets,
 };
 use tokio::sync::Notify;
 
-use crate::batch::{Around, end_all, facts_of};
+use crate::actions::unfinished_acts;
+use crate::batch::facts_of;
 use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
 use crate::inbox::Input;
@@ -417,7 +418,7 @@ fn first_few(ids: &[&str]) -> String {
 
 /// Something to be done for a campaign: one chunk at a time, campaigns in turn.
 #[derive(Clone, Debug)]
-enum Work {
+pub(crate) enum Work {
     /// Make its deployments, and then what follows.
     Fill {
         campaign: CampaignKey,
@@ -428,6 +429,12 @@ enum Work {
     Release(CampaignKey),
     /// End what is not finished.
     End(CampaignKey),
+    /// Do what was asked of its deployments.
+    Act {
+        campaign: CampaignKey,
+        /// It begins with a stop.
+        stops: bool,
+    },
 }
 
 impl Work {
@@ -438,7 +445,8 @@ impl Work {
             (Work::Release(campaign), Work::Release(of)) | (Work::End(campaign), Work::End(of)) => {
                 campaign == of
             }
-            (Work::Fill { .. } | Work::Release(_) | Work::End(_), _) => false,
+            (Work::Act { campaign, .. }, Work::Act { campaign: of, .. }) => campaign == of,
+            (Work::Fill { .. } | Work::Release(_) | Work::End(_) | Work::Act { .. }, _) => false,
         }
     }
 
@@ -451,7 +459,7 @@ impl Work {
 /// The devices that were connected when the making of a campaign's deployments began: one list for all chunks, which costs
 /// a million connected devices 8 MB for as long as their deployments are made.
 #[derive(Clone, Debug)]
-struct Connected {
+pub(crate) struct Connected {
     devices: Arc<[DeviceKey]>,
     /// So many had their turn.
     done: usize,
@@ -485,7 +493,7 @@ pub(crate) struct CampaignWork {
 }
 
 impl CampaignWork {
-    fn add(&self, work: Work) {
+    pub(crate) fn add(&self, work: Work) {
         {
             let mut waiting = self.lock();
             if waiting.iter().any(|other| other.is_like(&work)) {
@@ -493,8 +501,10 @@ impl CampaignWork {
             }
             match work {
                 // Who stops something does not want to wait for what others start.
-                Work::End(_) => waiting.push_front(work),
-                Work::Fill { .. } | Work::Release(_) => waiting.push_back(work),
+                Work::End(_) | Work::Act { stops: true, .. } => waiting.push_front(work),
+                Work::Fill { .. } | Work::Release(_) | Work::Act { stops: false, .. } => {
+                    waiting.push_back(work);
+                }
             }
         }
         self.added.notify_one();
@@ -544,6 +554,9 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 impl Shared {
     /// Finds what a crash or a shutdown left to be done.
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
+        for work in unfinished_acts(&self.store.actions(None).await?) {
+            self.campaign_work.add(work);
+        }
         let mut after = None;
         loop {
             let campaigns =
@@ -564,6 +577,7 @@ impl Shared {
             Work::Fill { campaign, first } => self.fill(campaign, first).await,
             Work::Release(campaign) => self.release(campaign).await,
             Work::End(campaign) => self.end(campaign).await,
+            Work::Act { campaign, .. } => self.act_further(campaign).await,
         }
     }
 
@@ -646,8 +660,7 @@ impl Shared {
 
     /// Ends a chunk of what is not finished.
     async fn end(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
-        let wanted = Wanted { unfinished_of: Some((campaign, None, FILL_CHUNK)), ..Wanted::default() };
-        let last = self.end_deployments(wanted, Some(campaign), Event::Cancelled).await?;
+        let last = self.end_chunk(campaign).await?;
         if last.is_some() {
             return Ok(Some(Work::End(campaign)));
         }
@@ -655,50 +668,18 @@ impl Shared {
         Ok(None)
     }
 
-    /// Ends the deployments that are loaded for `wanted`. Answers with the last one asked for.
-    pub(crate) async fn end_deployments(
-        &self,
-        wanted: Wanted,
-        only: Option<CampaignKey>,
-        event: Event<'static>,
-    ) -> Result<Option<DeploymentKey>, StoreError> {
-        let (now, wall) = (self.service.now(), self.clock.wall());
-        let settings = self.settings.clone();
-        let decision = move |loaded: otaru_store::Loaded| {
-            let last = loaded.unfinished.last().copied();
-            // Nobody is told anything: the protocol has no word for it.
-            let (sessions, downloads, questions) = Default::default();
-            let around = Around {
-                now,
-                wall,
-                sessions: &sessions,
-                downloads: &downloads,
-                questions: &questions,
-                settings: &settings,
-            };
-            let (changes, answer) = end_all(loaded, only, event, &around);
-            (changes, (last, answer))
-        };
-        let committed = self.store.transact(wall, wanted, decision).await?;
-        let (last, answer) = committed.answer;
-        self.note_finished(&answer);
-        // The devices are free for another campaign.
-        self.inbox.push_all(answer.at_work.iter().map(|(device, _)| Input::Consider { device: *device }));
-        Ok(last)
-    }
-
     fn released(&self, policy: &Policy) -> Deployment {
         let online = Duration::from_millis(policy.timers.online_ms);
         Deployment::released(self.service.now().after(online))
     }
 
-    fn consider(&self, devices: &[DeviceKey]) {
+    pub(crate) fn consider(&self, devices: &[DeviceKey]) {
         let connected = self.sessions.connected_among(devices);
         self.inbox.push_all(connected.into_iter().map(|device| Input::Consider { device }));
     }
 
     /// Looks at every device that can be reached, and at the children of every gateway.
-    fn consider_connected(&self) {
+    pub(crate) fn consider_connected(&self) {
         let settled = self.sessions.settled();
         self.inbox.push_all(settled.into_iter().map(|(device, epoch)| Input::Reachable { device, epoch }));
     }

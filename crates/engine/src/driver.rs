@@ -86,7 +86,7 @@ pub(crate) struct Shared {
     pub(crate) gave_up: Notify,
     /// The earliest deadline, as far as known; `i64::MAX` for none.
     next_wake: AtomicI64,
-    slots: Slots,
+    pub(crate) slots: Slots,
     pub(crate) questions: Questions,
     /// One permit for each gateway that is being told about its children.
     pub(crate) telling: Semaphore,
@@ -605,7 +605,7 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
 /// Lets out what follows from a stored batch: acknowledgements first, then words, then what is to be done next.
 fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Answer>) {
     acknowledge(inputs);
-    let Committed { mut answer, outbox, next_wake } = committed;
+    let Committed { mut answer, outbox, next_wake, runs: _ } = committed;
     shared.next_wake.store(next_wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
     for ((line, words), spoken) in outbox.into_iter().zip(&answer.spoken) {
         match shared.sessions.current(words.via, words.epoch) {

@@ -11,6 +11,7 @@
 //!
 //! Not here: what is decided (`core`), how it is stored (`store`), and any protocol (`gateway`, `api`).
 
+mod actions;
 mod artifacts;
 mod batch;
 mod campaigns;
@@ -42,6 +43,7 @@ mod told;
 mod topology;
 mod views;
 
+pub use actions::{ActAnswer, ActError, ActResult, ActedDeployment, ActedDevice, DeploymentSelection};
 pub use artifacts::{Declared, IngestError};
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
 pub use certificates::{Channel, DeviceCa, DeviceCaError};

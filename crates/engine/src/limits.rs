@@ -22,6 +22,17 @@ pub const DUE_PER_BATCH: u32 = 2_000;
 /// million devices is made.
 pub const FILL_CHUNK: u32 = 1_000;
 
+/// Deployments that an operator stops or retries in one transaction.
+///
+/// Each costs the look-ups of a report and a row, 500 of them some 15 ms, which is what a report waits at most for each
+/// of them; a million take less than two minutes of an idle platform.
+pub const ACT_CHUNK: u32 = 500;
+
+/// Stops and retries of one campaign that wait to be done.
+///
+/// They are done one after the other; who asks for more than sixteen at once asks in a loop.
+pub const ACTIONS_WAITING_MAX: usize = 16;
+
 /// Children of one gateway looked at in one go.
 pub const CHILDREN_CHUNK: u32 = 200;
 

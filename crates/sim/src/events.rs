@@ -47,6 +47,22 @@ pub(crate) enum OperatorDoes {
     Resume,
     Cancel,
     BeginSecond,
+    Stop(Option<usize>),
+    Retry(Option<usize>),
+}
+
+impl OperatorDoes {
+    fn number(self) -> u64 {
+        let which = |device: Option<usize>| device.map_or(0, |device| device as u64 + 1);
+        match self {
+            OperatorDoes::Pause => 0,
+            OperatorDoes::Resume => 1,
+            OperatorDoes::Cancel => 2,
+            OperatorDoes::BeginSecond => 3,
+            OperatorDoes::Stop(device) => 4 | which(device) << 8,
+            OperatorDoes::Retry(device) => 5 | which(device) << 8,
+        }
+    }
 }
 
 impl Event {
@@ -65,7 +81,7 @@ impl Event {
             Event::Stall(span) => (10, *span),
             Event::Resume => (11, 0),
             Event::Jump(by) => (12, by.unsigned_abs()),
-            Event::Operator(does) => (13, *does as u64),
+            Event::Operator(does) => (13, does.number()),
             Event::OperatorInsists => (16, 0),
             Event::Calm => (14, 0),
             Event::Look => (15, 0),

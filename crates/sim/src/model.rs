@@ -41,8 +41,21 @@ pub fn may_end(scenario: &Scenario, device: usize, is_second: bool) -> BTreeSet<
             | Habit::NeverOnline => {}
         }
     }
-    if !is_second && scenario.operator.iter().any(|(_, act)| *act == Act::Cancel) {
+    let does = |what: fn(&Act) -> bool| scenario.operator.iter().any(|(_, act)| what(act));
+    let is_stopped = does(|act| matches!(act, Act::Cancel | Act::Stop(_)));
+    let is_retried = does(|act| matches!(act, Act::Retry(_)));
+    if !is_second && is_stopped {
         may.insert(OutcomeKind::Cancelled);
+    }
+    if !is_second && is_retried {
+        // It may have got there in the run before, which did not hear of it.
+        if may.contains(&OutcomeKind::Installed) {
+            may.insert(OutcomeKind::AlreadyInstalled);
+        }
+        // Told again in the middle of what it was told in a run that was stopped, it says that it is busy.
+        if is_stopped && habit != Habit::NeverOnline {
+            may.extend([OutcomeKind::Failed, OutcomeKind::VersionMismatch, OutcomeKind::TimedOut]);
+        }
     }
     if let Some((_, second)) = &scenario.second {
         // It may have been brought to what the second one wants before the first one began.
@@ -52,8 +65,8 @@ pub fn may_end(scenario: &Scenario, device: usize, is_second: bool) -> BTreeSet<
         let (own, other) = if is_second { (second, &scenario.policy) } else { (&scenario.policy, second) };
         // A device that is told of something else in the middle of an upgrade, because the other campaign was stopped or had
         // to give way, says that it is busy, and may go on with what it does.
-        let is_stopped = scenario.operator.iter().any(|(_, act)| *act == Act::Cancel);
-        let tells_the_busy = own.on_conflict == OnConflict::Supersede || is_second && is_stopped;
+        let tells_the_busy =
+            own.on_conflict == OnConflict::Supersede || is_second && is_stopped || !is_second && is_retried;
         if tells_the_busy && habit != Habit::NeverOnline {
             may.extend([OutcomeKind::Failed, OutcomeKind::VersionMismatch, OutcomeKind::TimedOut]);
         }

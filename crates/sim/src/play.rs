@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use otaru_core::deployment::{Label, OutcomeKind};
 use otaru_engine::{
-    CampaignError, CampaignRequest, Declared, DeviceRequest, DeviceSelection, Engine, Operator,
-    PackageDelivery, PackageRequest,
+    ActError, CampaignError, CampaignRequest, Declared, DeploymentSelection, DeviceRequest, DeviceSelection,
+    Engine, Operator, PackageDelivery, PackageRequest,
 };
 use otaru_fleet::Random;
 use otaru_proto::{DeviceId, Downlink, EventBody, PackageKind, decode_downlink, decode_uplink};
@@ -119,6 +119,17 @@ enum LifeEnd {
     AllIsOver,
 }
 
+/// What an operator who meant single deployments does not try again: the campaign is in another state.
+fn settled(error: ActError) -> Result<(), CampaignError> {
+    match error {
+        ActError::Campaign(error) => Err(error),
+        ActError::Store(error) => Err(CampaignError::Store(error)),
+        // He asks again.
+        ActError::Preparing(id) | ActError::TooManyWaiting(id, _) => Err(CampaignError::Unknown(id)),
+        ActError::NoDevices | ActError::TooManyDevices(_) => Ok(()),
+    }
+}
+
 fn trouble(what: &'static str) -> impl Fn(String) -> Broken {
     move |seen| Broken { promise: what, seen }
 }
@@ -211,6 +222,8 @@ impl<'a> Stage<'a> {
                 Act::Pause => OperatorDoes::Pause,
                 Act::Resume => OperatorDoes::Resume,
                 Act::Cancel => OperatorDoes::Cancel,
+                Act::Stop(device) => OperatorDoes::Stop(*device),
+                Act::Retry(device) => OperatorDoes::Retry(*device),
             };
             self.at(*at, Event::Operator(does));
         }
@@ -437,6 +450,11 @@ impl<'a> Stage<'a> {
         let Some(&does) = self.to_do.front() else { return };
         let id = self.first_campaign.clone();
         let patience = Duration::from_millis(ASK_AGAIN);
+        let act = async |act, device: Option<usize>| {
+            let device_ids = device.map(|device| vec![self.devices[device].id.to_string()]);
+            let chosen = DeploymentSelection { device_ids, ..DeploymentSelection::default() };
+            engine.act(operator, &id, act, chosen).await.map(|_| ())
+        };
         let done = async {
             match does {
                 OperatorDoes::Pause => engine.pause_campaign(operator, &id).await.map(|_| ()),
@@ -448,6 +466,12 @@ impl<'a> Stage<'a> {
                     }
                     None => Ok(()),
                 },
+                OperatorDoes::Stop(device) => {
+                    act(otaru_core::campaign::Act::Stop, device).await.or_else(settled)
+                }
+                OperatorDoes::Retry(device) => {
+                    act(otaru_core::campaign::Act::Retry, device).await.or_else(settled)
+                }
             }
         };
         // Nobody else moves while it is waited for, so that it is not waited for long; a store that stands still would
@@ -539,7 +563,7 @@ impl<'a> Stage<'a> {
             Mail::Said(payload) => {
                 if let Ok((_, Downlink::Notice(notice))) = decode_downlink(&payload) {
                     self.notices_said[device] += 1;
-                    self.a_notice_was_said(id, device, &notice.version).await?;
+                    self.a_notice_was_said(id, device, &notice.url).await?;
                 }
                 self.goes_down(id, Event::Hears { link: id, payload });
             }
@@ -547,19 +571,18 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    async fn a_notice_was_said(&mut self, link: LinkId, device: usize, version: &str) -> Result<(), Broken> {
+    async fn a_notice_was_said(&mut self, link: LinkId, device: usize, url: &str) -> Result<(), Broken> {
         let wrong = |error: otaru_store::StoreError| trouble("the_store_can_be_read")(error.to_string());
-        let package = VERSIONS[1..].iter().position(|known| *known == version);
-        let deployments = self.store.deployments_of_device(self.keys[device], 10).await.map_err(wrong)?;
-        // Newest first: the second campaign is made after the first one.
-        let about = deployments.iter().rev().nth(package.unwrap_or(0));
+        let deployments = self.store.deployments_of_device(self.keys[device], 100).await.map_err(wrong)?;
+        // The address names the run.
+        let about = deployments.iter().find(|one| url.contains(&format!("{:08x}/app.bin", one.row.key.0)));
         match about {
             Some(one) => self.witness.no_notice_is_said_twice_in_a_session(
                 link.0,
                 one.row.key,
                 one.row.deployment.attempt,
             ),
-            None => Ok(()),
+            None => Err(trouble("a_notice_is_about_a_deployment_of_its_device")(url.to_owned())),
         }
     }
 
@@ -655,7 +678,11 @@ impl<'a> Stage<'a> {
     async fn is_everything_over(&mut self) -> Result<bool, Broken> {
         let sight = self.sight().await?;
         let wanted = 1 + usize::from(self.scenario.second.is_some());
-        if sight.campaigns.len() < wanted || !sight.campaigns.iter().all(|campaign| campaign.is_over) {
+        if !self.to_do.is_empty()
+            || sight.acts_wait
+            || sight.campaigns.len() < wanted
+            || !sight.campaigns.iter().all(|campaign| campaign.is_over)
+        {
             return Ok(false);
         }
         let mut endings = BTreeMap::new();

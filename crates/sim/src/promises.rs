@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use otaru_core::ServiceTime;
-use otaru_core::campaign::{CampaignState, Policy};
+use otaru_core::campaign::{Act, CampaignState, Policy};
 use otaru_core::deployment::{Deployment, Label, OutcomeKind, State};
 use otaru_store::{
     CampaignFilter, CampaignKey, Counts, DeploymentFilter, DeploymentKey, DeploymentRecord, DeviceKey, Page,
@@ -34,12 +34,17 @@ pub(crate) struct Looked {
     pub(crate) counts: Counts,
     /// The versions of its packages.
     pub(crate) versions: Vec<String>,
+    /// Of each device the latest run.
     pub(crate) deployments: Vec<DeploymentRecord>,
+    /// Runs that have a later one.
+    earlier: Vec<DeploymentRecord>,
 }
 
 /// Everything that is stored of campaigns, seen at one moment.
 pub(crate) struct Sight {
     pub(crate) campaigns: Vec<Looked>,
+    /// Something that was asked of deployments is not done yet.
+    pub(crate) acts_wait: bool,
     next_wake: Option<ServiceTime>,
     quarantined: usize,
 }
@@ -54,6 +59,13 @@ impl Sight {
             let versions = row.packages.iter().map(|package| package.version.clone()).collect();
             let page = Page { after: None, limit: u32::MAX };
             let deployments = store.deployments(row.key, DeploymentFilter::default(), page).await?;
+            let mut earlier = Vec::new();
+            for one in deployments.iter().filter(|one| one.row.run > 1) {
+                let history = store.deployments_of_device(one.row.device, 100).await?;
+                let of_campaign =
+                    |other: &DeploymentRecord| other.row.campaign == row.key && other.row.key != one.row.key;
+                earlier.extend(history.into_iter().filter(of_campaign));
+            }
             campaigns.push(Looked {
                 key: row.key,
                 policy: row.policy.clone(),
@@ -62,14 +74,19 @@ impl Sight {
                 counts,
                 versions,
                 deployments,
+                earlier,
             });
         }
+        let acts_wait = !store.actions(None).await?.is_empty();
         let quarantined = store.quarantined(10).await?.len();
-        Ok(Sight { campaigns, next_wake: store.next_wake().await?, quarantined })
+        Ok(Sight { campaigns, acts_wait, next_wake: store.next_wake().await?, quarantined })
     }
 
+    /// Every run of every deployment.
     fn deployments(&self) -> impl Iterator<Item = (&Looked, &DeploymentRecord)> {
-        self.campaigns.iter().flat_map(|campaign| campaign.deployments.iter().map(move |one| (campaign, one)))
+        self.campaigns.iter().flat_map(|campaign| {
+            campaign.deployments.iter().chain(&campaign.earlier).map(move |one| (campaign, one))
+        })
     }
 }
 
@@ -95,6 +112,7 @@ impl Witness {
         self.what_is_finished_stays(sight)?;
         self.installed_means_that_the_device_said_so(sight)?;
         self.progress_goes_forward_within_an_attempt(sight)?;
+        a_run_follows_one_that_ended_without_success(sight)?;
         no_device_is_worked_on_twice(sight)?;
         counters_equal_the_recount(sight)?;
         slots_are_not_exceeded(sight)?;
@@ -167,6 +185,28 @@ impl Witness {
         }
         Ok(())
     }
+}
+
+/// Of a campaign on a device there is one run after the other, and each but the last has ended without success.
+fn a_run_follows_one_that_ended_without_success(sight: &Sight) -> Kept {
+    for campaign in &sight.campaigns {
+        for one in &campaign.earlier {
+            if !Act::Retry.fits(one.row.deployment.label()) {
+                let seen = format!("{}: run {}: {:?}", one.device_id, one.row.run, one.row.deployment.state);
+                return broken("a_run_follows_one_that_ended_without_success", seen);
+            }
+        }
+        for latest in &campaign.deployments {
+            let of_device = campaign.earlier.iter().filter(|one| one.row.device == latest.row.device);
+            let mut runs: Vec<u32> = of_device.chain([latest]).map(|one| one.row.run).collect();
+            runs.sort_unstable();
+            if !runs.iter().copied().eq(1..=latest.row.run) {
+                let seen = format!("{}: runs {runs:?}", latest.device_id);
+                return broken("a_run_follows_one_that_ended_without_success", seen);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// No device has two deployments at work.

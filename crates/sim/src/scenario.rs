@@ -33,6 +33,10 @@ pub enum Act {
     Pause,
     Resume,
     Cancel,
+    /// One device's deployment, or everything that is not finished.
+    Stop(Option<usize>),
+    /// The same for what ended without success.
+    Retry(Option<usize>),
 }
 
 /// What goes wrong.
@@ -67,7 +71,8 @@ impl Scenario {
     pub fn of(seed: u64) -> Scenario {
         let mut random = Random::fork(seed, 0);
         let calm_at = 4 * MINUTE + random.below(6 * MINUTE);
-        let devices = (0..2 + random.below(5)).map(|_| (habit(&mut random), random.below(3) > 0)).collect();
+        let devices: Vec<_> =
+            (0..2 + random.below(5)).map(|_| (habit(&mut random), random.below(3) > 0)).collect();
         let second = (random.below(3) == 0).then(|| (random.below(calm_at), policy(&mut random)));
         let mut operator = Vec::new();
         if random.below(4) == 0 {
@@ -77,6 +82,7 @@ impl Scenario {
         if random.below(8) == 0 {
             operator.push((random.below(calm_at), Act::Cancel));
         }
+        operator.extend(single_acts(seed, devices.len(), calm_at));
         let trouble = Trouble::of(&mut random, calm_at);
         Scenario {
             seed,
@@ -135,6 +141,22 @@ impl Trouble {
             store_delay: some(2) * some(200),
         }
     }
+}
+
+/// What an operator who does not leave things alone does to single deployments. Its numbers are its own, so that what
+/// else is in a seed stays as it is.
+fn single_acts(seed: u64, devices: usize, calm_at: u64) -> Vec<(u64, Act)> {
+    let mut random = Random::fork(seed, 3);
+    if random.below(3) > 0 {
+        return Vec::new();
+    }
+    let act = |_| {
+        let device = usize::try_from(random.below(devices as u64)).unwrap_or(0);
+        let device = (random.below(3) > 0).then_some(device);
+        let at = random.below(calm_at + calm_at / 2);
+        (at, if random.below(5) < 2 { Act::Stop(device) } else { Act::Retry(device) })
+    };
+    (0..5).map(act).collect()
 }
 
 fn policy(random: &mut Random) -> Policy {

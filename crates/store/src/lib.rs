@@ -28,10 +28,11 @@ pub use blobs::{BlobError, BlobPieces, BlobReader, BlobStore, BlobWriter};
 pub use error::{Fault, StoreError};
 pub use memory::Faults;
 pub use rows::*;
+pub use rules::acted;
 pub use sqlite::{SqliteOptions, Synchronous};
 pub use transact::{
-    Changes, Committed, Decide, DeviceView, Loaded, NewReport, Note, OutboxLine, QuarantinedEvent, Say,
-    Wanted,
+    Changes, Committed, Decide, DeviceView, FurtherRun, Latest, Loaded, NewReport, Note, OutboxLine,
+    Progress, QuarantinedEvent, Say, Wanted, Which,
 };
 pub use vault::{Vault, VaultError};
 pub use waist::Store;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use otaru_core::campaign::{CampaignState, Policy};
+use otaru_core::campaign::{Act, CampaignState, Policy, Selection};
 use otaru_core::deployment::{Deployment, Label};
 use otaru_core::{Epoch, Fingerprint, ServiceTime, WallTime};
 use otaru_proto::{DeviceId, PackageKind};
@@ -35,6 +35,8 @@ keys! {
     ReportSeq;
     /// A line's place in the outbox.
     OutboxSeq;
+    /// What an operator asked to be done to many deployments, inside the store.
+    ActionKey;
 }
 
 /// Who asks for a change; recorded with it.
@@ -495,7 +497,39 @@ pub struct Released {
     pub done: bool,
 }
 
-/// How many deployments of a campaign are where. `total` is their sum.
+/// What an operator asked to be done to deployments of a campaign, and is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionRow {
+    /// Inside the store. Grows with time.
+    pub key: ActionKey,
+    /// Of which campaign.
+    pub campaign: CampaignKey,
+    /// What.
+    pub act: Act,
+    /// To which deployments.
+    pub selection: Selection,
+    /// The last deployment that there was when it was asked: what was made later is not meant.
+    pub until: DeploymentKey,
+    /// The last deployment that was looked at.
+    pub position: Option<DeploymentKey>,
+    /// Who asked for it.
+    pub actor: String,
+    /// When.
+    pub created_at: WallTime,
+}
+
+/// What became of an operator's wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is noted.
+    Noted(ActionRow),
+    /// The campaign is in a state in which it is not accepted; nothing was written.
+    WrongState(CampaignState),
+    /// So many wait already; nothing was written.
+    TooMany(usize),
+}
+
+/// How many deployments of a campaign are where, of the latest run of each device. `total` is their sum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(pub BTreeMap<Label, u64>);
 

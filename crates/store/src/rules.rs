@@ -12,15 +12,15 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use otaru_core::campaign::CampaignState;
-use otaru_core::deployment::{Label, OutcomeKind};
+use otaru_core::campaign::{Act, CampaignState};
+use otaru_core::deployment::{Deployment, Label, OutcomeKind};
 use otaru_core::{ServiceTime, WallTime};
 use otaru_proto::ResultCode;
 
 use crate::error::{Fault, StoreError};
 use crate::limits::{PROPERTY_BYTES_KEPT, PROPERTY_SERVICES_KEPT};
 use crate::rows::*;
-use crate::transact::{Changes, Loaded, NewReport, Note};
+use crate::transact::{Changes, FurtherRun, Loaded, NewReport, Note};
 
 /// What is stored of a deployment, as far as a change to it is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ impl<B> Remembered<B> {
                 deployments.insert(row.key, Before::of(row));
             }
         }
+        deployments.extend(loaded.latest.iter().map(|row| (row.key, Before::of(row))));
         Remembered { deployments, last_reports, beyond }
     }
 }
@@ -101,6 +102,8 @@ impl<B: Stored> Stored for Remembered<B> {
 pub(crate) struct Writes {
     /// Finished and free ones first, so that a device is given free before it is taken.
     pub(crate) deployments: Vec<DeploymentWrite>,
+    /// In the caller's order.
+    pub(crate) runs: Vec<RunWrite>,
     /// By how much each counter moves; none is zero.
     pub(crate) counters: BTreeMap<(CampaignKey, Label), i64>,
     /// The same for failures, by the code of the last report.
@@ -140,6 +143,15 @@ impl DeploymentWrite {
     }
 }
 
+/// A further run that is to be made.
+#[derive(Debug)]
+pub(crate) struct RunWrite {
+    pub(crate) previous: DeploymentKey,
+    pub(crate) before: Before,
+    pub(crate) run: u32,
+    pub(crate) deployment: Deployment,
+}
+
 /// What is written about one device. What is `None` stays.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceWrite {
@@ -165,6 +177,9 @@ pub(crate) fn fold(
     let mut writes = Writes::default();
     fold_devices(changes, stored, &mut writes)?;
     fold_deployments(changes, stored, &mut writes)?;
+    fold_runs(changes, stored, &mut writes)?;
+    writes.counters.retain(|_, difference| *difference != 0);
+    writes.failures.retain(|_, difference| *difference != 0);
     fold_reports(changes, stored, next_report, &mut writes)?;
     Ok(writes)
 }
@@ -221,10 +236,34 @@ fn fold_deployments(
         let wake_at = row.deployment.wake_at();
         writes.deployments.push(DeploymentWrite { row, before, label, wake_at, code });
     }
-    writes.counters.retain(|_, difference| *difference != 0);
-    writes.failures.retain(|_, difference| *difference != 0);
     // Stable: otherwise the order is the caller's.
     writes.deployments.sort_by_key(|write| write.label.holds_slot());
+    Ok(())
+}
+
+fn fold_runs(changes: &mut Changes, stored: &mut impl Stored, writes: &mut Writes) -> Result<(), StoreError> {
+    let mut named = BTreeSet::new();
+    for FurtherRun { previous, deployment } in changes.runs.drain(..) {
+        let broken =
+            |rule: &str| StoreError::Constraint(format!("a run after deployment {}: {rule}", previous.0));
+        let before = stored.deployment(previous)?.ok_or_else(|| broken("there is none"))?;
+        let label = deployment.label();
+        if !before.label.is_finished() {
+            return Err(broken("that one is not finished"));
+        }
+        if !matches!(label, Label::Queued | Label::Released) {
+            return Err(broken("it would begin in the middle"));
+        }
+        if !named.insert(previous) {
+            return Err(broken("it is named twice"));
+        }
+        if stored.last_report(before.device)?.is_none() {
+            return Err(broken("its device is not there any more"));
+        }
+        writes.count(before.campaign, before.label, before.code, -1);
+        writes.count(before.campaign, label, None, 1);
+        writes.runs.push(RunWrite { previous, before, run: before.run + 1, deployment });
+    }
     Ok(())
 }
 
@@ -289,6 +328,16 @@ pub(crate) fn is_over(state: CampaignState) -> bool {
     }
 }
 
+/// Lets a campaign that has finished go on; whether it did.
+pub(crate) fn reopen_row(row: &mut CampaignRow) -> bool {
+    if row.state != CampaignState::Finished {
+        return false;
+    }
+    row.state = CampaignState::Running;
+    row.finished_at = None;
+    true
+}
+
 /// Moves a campaign's row, with its times; what the audit log calls that.
 pub(crate) fn move_row(
     row: &mut CampaignRow,
@@ -329,6 +378,15 @@ pub(crate) fn project_id(now: WallTime, entropy: [u8; 6]) -> String {
     id
 }
 
+/// What the audit log calls an act on deployments.
+#[must_use]
+pub const fn acted(act: Act) -> &'static str {
+    match act {
+        Act::Stop => action::DEPLOYMENTS_STOPPED,
+        Act::Retry => action::DEPLOYMENTS_RETRIED,
+    }
+}
+
 /// What the audit log calls things, in one word each. The names are part of the API.
 pub(crate) mod action {
     pub(crate) const PRODUCT_CREATED: &str = "product_created";
@@ -339,6 +397,8 @@ pub(crate) mod action {
     pub(crate) const PACKAGE_CREATED: &str = "package_created";
     pub(crate) const PACKAGE_DELETED: &str = "package_deleted";
     pub(crate) const CAMPAIGN_CREATED: &str = "campaign_created";
+    pub(crate) const DEPLOYMENTS_STOPPED: &str = "deployments_stopped";
+    pub(crate) const DEPLOYMENTS_RETRIED: &str = "deployments_retried";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
 }

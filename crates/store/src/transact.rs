@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use otaru_core::deployment::Deployment;
 use otaru_core::{Epoch, ServiceTime, WallTime};
 use otaru_proto::DeviceId;
 
 use crate::rows::{
-    CampaignKey, CampaignRow, Counts, DeploymentKey, DeploymentRow, DeviceKey, DeviceRow, DeviceState,
-    LogRow, NewDevice, PropertyRow, Registering, Registrable,
+    ActionKey, CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeploymentRow, DeviceKey,
+    DeviceRow, DeviceState, LogRow, NewDevice, Page, PropertyRow, Registering, Registrable,
 };
 
 /// What a batch is about. Everything asked for is loaded before the decision; what does not exist is absent.
@@ -27,8 +28,33 @@ pub struct Wanted {
     /// And the devices whose deployments have a deadline at or before this time, at most so many deployments,
     /// earliest first.
     pub due: Option<(ServiceTime, u32)>,
-    /// And the devices of a campaign's unfinished deployments after this key, at most so many.
-    pub unfinished_of: Option<(CampaignKey, Option<DeploymentKey>, u32)>,
+    /// And these deployments of a campaign, with their devices.
+    pub latest: Option<Latest>,
+}
+
+/// The latest runs of a campaign on some of its devices.
+#[derive(Clone, Debug)]
+pub struct Latest {
+    /// Which campaign.
+    pub campaign: CampaignKey,
+    /// On which devices.
+    pub which: Which,
+}
+
+/// Which deployments of a campaign.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// Those of these devices.
+    Devices(Vec<DeviceKey>),
+    /// A page of those that `filter` takes, up to `until`, by key.
+    Page {
+        /// Which of them.
+        filter: DeploymentFilter,
+        /// Where it begins, and how long it is at most.
+        page: Page<DeploymentKey>,
+        /// The last one that is meant, if not all are.
+        until: Option<DeploymentKey>,
+    },
 }
 
 /// What the decision sees.
@@ -38,7 +64,7 @@ pub struct Loaded {
     pub devices: BTreeMap<DeviceKey, DeviceView>,
     /// The devices that were asked for by public id.
     pub by_id: BTreeMap<DeviceId, DeviceKey>,
-    /// The campaigns of every deployment in `devices`.
+    /// The campaigns of every deployment in `devices`, and the one asked for by `Wanted::latest`.
     pub campaigns: BTreeMap<CampaignKey, (Arc<CampaignRow>, Counts)>,
     /// What stands in the way of each registration that was asked about, beside a device in `by_id`.
     pub registrable: BTreeMap<Registering, Registrable>,
@@ -47,8 +73,8 @@ pub struct Loaded {
     pub siblings: BTreeMap<(CampaignKey, DeviceKey), u32>,
     /// The deployments that are due, as asked for by `Wanted::due`.
     pub due: Vec<DeploymentKey>,
-    /// The deployments asked for by `Wanted::unfinished_of`, by key.
-    pub unfinished: Vec<DeploymentKey>,
+    /// The deployments asked for by `Wanted::latest`, by key; also those of devices that were deleted.
+    pub latest: Vec<DeploymentRow>,
 }
 
 /// One device with its work.
@@ -78,6 +104,9 @@ pub struct Changes {
     /// Deployments as they are now, each once. The store compares with what is stored and moves the counters.
     /// A deployment that becomes finished here, and has a package, becomes its device's `last_finished`.
     pub deployments: Vec<DeploymentRow>,
+    /// Further runs, each of another deployment. The store gives them keys, the batch's time, and the next run of the
+    /// campaign on the device; the counters then count them in place of the runs before.
+    pub runs: Vec<FurtherRun>,
     /// Reports, in the order in which they were received. They may concern devices not in `devices`.
     pub reports: Vec<NewReport>,
     /// What is now to be said. Lines are not checked: one for a device that is gone is never drained.
@@ -97,8 +126,31 @@ pub struct Changes {
     /// Campaigns that have ended: each becomes `Finished`, unless it has ended already. Their counters are not
     /// looked at.
     pub ended: Vec<CampaignKey>,
+    /// Campaigns that go on: each that is `Finished` becomes `Running` and has no end any more, before `ended` is
+    /// looked at; others stay as they are.
+    pub reopened: Vec<CampaignKey>,
+    /// How far an operator's action has come. One that is not there any more stays away.
+    pub action: Option<(ActionKey, Progress)>,
     /// What devices said beside upgrades. Those of devices that are gone are left out.
     pub notes: Vec<Note>,
+}
+
+/// A further run of a campaign on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FurtherRun {
+    /// The latest run so far, which is finished and stays as it is. Its device is registered.
+    pub previous: DeploymentKey,
+    /// How the new one begins: queued or released.
+    pub deployment: Deployment,
+}
+
+/// How far an operator's action has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything up to this deployment was looked at.
+    UpTo(DeploymentKey),
+    /// Nothing is left to do.
+    Done,
 }
 
 /// Something a device said beside upgrades.
@@ -202,6 +254,8 @@ pub struct Committed<R> {
     pub answer: R,
     /// The lines that were added to the outbox, in order, with their places.
     pub outbox: Vec<(crate::rows::OutboxSeq, OutboxLine)>,
+    /// The further runs that were made, in order.
+    pub runs: Vec<DeploymentKey>,
     /// The earliest deadline of any deployment, after this batch.
     pub next_wake: Option<ServiceTime>,
 }

@@ -16,7 +16,7 @@
 
 use std::path::Path;
 
-use otaru_core::campaign::CampaignState;
+use otaru_core::campaign::{Act, CampaignState, Selection};
 use otaru_core::deployment::Deployment;
 use otaru_core::{ServiceTime, WallTime};
 use otaru_proto::DeviceId;
@@ -116,7 +116,8 @@ impl Store {
     ///
     /// - `Constraint`: a row broke a rule: an unknown or deleted device; an unknown deployment, or one whose
     ///   campaign, device or run differs from what is stored; one that was finished and would be something else;
-    ///   a second deployment at work on one device; a row named twice.
+    ///   a second deployment at work on one device; a row named twice; a further run of one that is not finished, or
+    ///   has one already.
     /// - `DecisionPanicked`: `decide` did.
     pub async fn transact<R: Send + 'static>(
         &self,
@@ -545,6 +546,34 @@ impl Store {
         write!(self, Large, |t| t.release_chunk(campaign, limit, now, &released))
     }
 
+    /// Notes what an operator wants done to deployments of a campaign, if that is in one of `from` and fewer than `most`
+    /// wishes wait for it; whoever then does it says in [`Changes::action`] how far it has come.
+    ///
+    /// *Retry*: notes it once more; doing it twice changes nothing more.
+    ///
+    /// # Errors
+    ///
+    /// - `Missing`: the campaign.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the wish")]
+    pub async fn ask_action(
+        &self,
+        actor: &Actor,
+        campaign: CampaignKey,
+        from: &[CampaignState],
+        act: Act,
+        selection: Selection,
+        most: usize,
+        now: WallTime,
+    ) -> Result<Asked, StoreError> {
+        let (actor, from) = (actor.clone(), from.to_vec());
+        write!(self, Small, |t| t.ask_action(&actor, campaign, &from, act, &selection, most, now))
+    }
+
+    /// What was asked of a campaign's deployments, or of those of all campaigns, and is not done yet; oldest first.
+    pub async fn actions(&self, campaign: Option<CampaignKey>) -> Result<Vec<ActionRow>, StoreError> {
+        read!(self, |t| t.actions(campaign))
+    }
+
     /// Counts a campaign's deployments one by one. What the counters say must be the same; for tests and for
     /// examining a store, since it reads every deployment.
     pub async fn recount(&self, campaign: CampaignKey) -> Result<Counts, StoreError> {
@@ -628,7 +657,7 @@ impl Store {
         read!(self, |t| t.runs(campaign, device, limit))
     }
 
-    /// The last `limit` deployments of a device, newest first.
+    /// The last `limit` deployments of a device, newest first, every run of them.
     pub async fn deployments_of_device(
         &self,
         device: DeviceKey,

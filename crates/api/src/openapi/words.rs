@@ -2,7 +2,7 @@
 
 use otaru_core::campaign::{CampaignState, OnConflict};
 use otaru_core::deployment::Label;
-use otaru_engine::{Auth, PackageDelivery, Role};
+use otaru_engine::{ActResult, Auth, PackageDelivery, Role};
 use otaru_proto::PackageKind;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -57,6 +57,9 @@ words! {
     /// The outcomes among [`Label::ALL`].
     OutcomeWord "How a deployment ended."
         Label::ALL.iter().filter(|label| label.is_finished()).map(|label| json!(label.name())).collect();
+    /// [`ActResult`].
+    ActResultWord "What was done to a device's deployment, or why nothing was."
+        ActResult::ALL.iter().map(|result| json!(result.name())).collect();
     /// What `otaru_engine::HeldBackShown` has as its reason.
     HeldBackReasonWord "Why a deployment is held back."
         HELD_BACK.iter().map(|word| json!(word)).collect();

@@ -2,6 +2,7 @@
 //!
 //! The members of a shape are part of the API. A member may be added; none is renamed or removed.
 
+mod acts;
 mod artifacts;
 mod campaigns;
 mod connections;
@@ -40,6 +41,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(campaigns::routes())
         .merge(deployments::routes())
         .merge(failures::routes())
+        .merge(acts::routes())
         .merge(results::routes())
         .merge(connections::routes())
         .merge(tokens::routes())

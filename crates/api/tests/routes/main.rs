@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it is surprised")]
 
+mod acts;
 mod artifacts;
 mod campaigns;
 mod connections;

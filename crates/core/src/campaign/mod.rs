@@ -7,12 +7,14 @@
 //!
 //! Not here: the steps of a single device (`deployment`), and where campaigns are kept (`store`).
 
+mod act;
 mod choose;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod policy;
 
+pub use act::{Act, Selection, ToDo, further_run};
 pub use choose::{Choice, PackageFacts, PackagesError, check_packages, choose};
 pub use plan::{CampaignFacts, Candidate, HeldBack, Plan, plan};
 pub use policy::{OnConflict, Policy, PolicyError, Retry, Slots, Timers, Wave};

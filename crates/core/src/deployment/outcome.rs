@@ -1,6 +1,6 @@
 //! How a deployment ends, why, and the one word under which it is counted.
 
-use alloc::string::String;
+use alloc::{format, string::String};
 
 use otaru_proto::FailureCode;
 use serde::{Deserialize, Serialize};
@@ -70,8 +70,9 @@ pub enum Because {
 
 /// The one word under which a deployment is counted and listed: its state, or its outcome once finished.
 ///
-/// A campaign's `counts` has one key for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A campaign's `counts` has one key for each. As JSON it is its stable name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Label {
     /// Its wave is closed, or the campaign has not started.
     Queued,
@@ -176,6 +177,20 @@ impl Label {
             | Label::Confirming
             | Label::Waiting => self.name(),
         }
+    }
+}
+
+impl From<Label> for &'static str {
+    fn from(label: Label) -> &'static str {
+        label.name()
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Label, String> {
+        Label::from_name(&name).ok_or_else(|| format!("there is no state or outcome `{name}`"))
     }
 }
 

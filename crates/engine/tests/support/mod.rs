@@ -190,13 +190,27 @@ impl Platform {
     }
 
     pub async fn campaign(&self, package: &str, devices: &[&DeviceId], policy: Policy) -> String {
+        self.make_campaign(package, devices, policy, true).await
+    }
+
+    pub async fn draft(&self, package: &str, devices: &[&DeviceId]) -> String {
+        self.make_campaign(package, devices, Policy::default(), false).await
+    }
+
+    async fn make_campaign(
+        &self,
+        package: &str,
+        devices: &[&DeviceId],
+        policy: Policy,
+        start: bool,
+    ) -> String {
         let request = CampaignRequest {
             name: "spring".into(),
             package_ids: vec![package.to_owned()],
             devices: DeviceSelection::Ids(devices.iter().map(|id| id.to_string()).collect()),
             policy,
             ext_info: None,
-            start: true,
+            start,
         };
         self.engine.create_campaign(&self.by, request).await.unwrap().campaign_id
     }

@@ -5,11 +5,12 @@ use otaru_core::deployment::{Deployment, Label, OutcomeKind};
 use otaru_core::{Epoch, ServiceTime, WallTime};
 
 use super::world::{
-    Must, NOW, World, asked, finished, id, new_device, offered, released, report, running, waiting,
+    Must, NOW, World, asked, finished, id, new_device, offered, released, report, running, unfinished_of,
+    waiting,
 };
 use crate::{
-    CampaignKey, Changes, DeploymentFilter, DeploymentKey, DeviceKey, DeviceState, Fault, NewDevice,
-    OutboxLine, Page, QuarantinedEvent, ReportSeq, Say, StoreError, Wanted,
+    CampaignKey, Changes, DeploymentFilter, DeploymentKey, DeploymentRow, DeviceKey, DeviceState, Fault,
+    NewDevice, OutboxLine, Page, QuarantinedEvent, ReportSeq, Say, StoreError, Wanted,
 };
 
 pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: &World) {
@@ -25,7 +26,7 @@ pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: 
         device_ids: vec![id("child"), id("none")],
         registering: Vec::new(),
         due: Some((ServiceTime(3), 10)),
-        unfinished_of: Some((second, None, 2)),
+        latest: Some(unfinished_of(second, None, 2)),
     };
     let loaded = world.load(wanted).await;
     assert_eq!(loaded.devices.keys().copied().collect::<Vec<_>>(), [devices[0], devices[1], child]);
@@ -55,9 +56,9 @@ pub(super) async fn what_is_wanted_is_loaded_with_all_that_belongs_to_it(world: 
     assert_eq!(loaded.due, [due]);
     let unfinished =
         world.store.deployments(second, DeploymentFilter::default(), Page { after: None, limit: 2 });
-    let unfinished: Vec<DeploymentKey> =
-        unfinished.await.must().iter().map(|record| record.row.key).collect();
-    assert_eq!(loaded.unfinished, unfinished);
+    let unfinished: Vec<DeploymentRow> =
+        unfinished.await.must().into_iter().map(|record| record.row).collect();
+    assert_eq!(loaded.latest, unfinished);
 }
 
 pub(super) async fn what_does_not_exist_is_absent(world: &World) {
@@ -67,11 +68,11 @@ pub(super) async fn what_does_not_exist_is_absent(world: &World) {
         device_ids: vec![id("none")],
         registering: Vec::new(),
         due: Some((ServiceTime(i64::MAX), 10)),
-        unfinished_of: Some((CampaignKey(99), None, 10)),
+        latest: Some(unfinished_of(CampaignKey(99), None, 10)),
     };
     let loaded = world.load(wanted).await;
     assert!(loaded.devices.is_empty() && loaded.by_id.is_empty() && loaded.campaigns.is_empty());
-    assert!(loaded.due.is_empty() && loaded.unfinished.is_empty());
+    assert!(loaded.due.is_empty() && loaded.latest.is_empty());
 }
 
 pub(super) async fn what_a_batch_writes_the_next_one_loads(world: &World) {
@@ -397,11 +398,11 @@ pub(super) async fn unfinished_deployments_are_walked_page_by_page(world: &World
     world.put(campaign, devices[7], waiting(4)).await.must();
     let (mut walked, mut after) = (Vec::new(), None);
     loop {
-        let wanted = Wanted { unfinished_of: Some((campaign, after, 3)), ..Wanted::default() };
+        let wanted = Wanted { latest: Some(unfinished_of(campaign, after, 3)), ..Wanted::default() };
         let loaded = world.load(wanted).await;
-        assert_eq!(loaded.devices.len(), loaded.unfinished.len());
-        let Some(last) = loaded.unfinished.last() else { break };
-        after = Some(*last);
+        assert_eq!(loaded.devices.len(), loaded.latest.len());
+        let Some(last) = loaded.latest.last() else { break };
+        after = Some(last.key);
         walked.extend(loaded.devices.keys().copied());
     }
     let expected: Vec<DeviceKey> = devices.iter().copied().filter(|device| *device != devices[2]).collect();

@@ -2,6 +2,7 @@
 //!
 //! The sentences are the names of the functions; each gets a store of its own, newly made and booted.
 
+mod actions;
 mod batches;
 mod campaigns;
 mod children;
@@ -100,6 +101,14 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             lines_stay_in_the_outbox_until_said_or_silenced,
             a_new_run_forgets_what_was_to_be_said,
             a_campaign_ends_once;
+        actions:
+            a_further_run_takes_the_place_of_the_one_before,
+            what_is_finished_stays_when_there_is_a_further_run,
+            a_further_run_that_breaks_a_rule_leaves_nothing,
+            the_latest_runs_are_found_by_device_and_by_label,
+            a_campaign_that_finished_goes_on_with_a_further_run,
+            what_was_asked_is_there_until_it_is_done,
+            nothing_is_asked_of_a_campaign_in_another_state_or_of_one_that_has_enough_to_do;
         children:
             what_a_gateway_registers_in_a_batch_is_a_child_since,
             what_cannot_be_registered_is_known_before_and_leaves_nothing,

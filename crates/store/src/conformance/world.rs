@@ -8,9 +8,9 @@ use otaru_core::{ServiceTime, WallTime};
 use otaru_proto::{DeviceId, PackageKind};
 
 use crate::{
-    Actor, ArtifactRow, CampaignKey, CampaignRow, Changes, Committed, DeploymentFilter, DeploymentRecord,
-    DeploymentRow, DeviceKey, DeviceRecord, Loaded, NewCampaign, NewDevice, NewPackage, NewReport,
-    PackageRow, Page, Store, StoreError, Targets, Wanted,
+    Actor, ArtifactRow, CampaignKey, CampaignRow, Changes, Committed, DeploymentFilter, DeploymentKey,
+    DeploymentRecord, DeploymentRow, DeviceKey, DeviceRecord, FurtherRun, Latest, Loaded, NewCampaign,
+    NewDevice, NewPackage, NewReport, PackageRow, Page, Store, StoreError, Targets, Wanted, Which,
 };
 
 /// The time that is told to the store where it does not matter.
@@ -124,6 +124,23 @@ impl World {
         self.batch(&[device], |_| (changes, ())).await.map(|_| ())
     }
 
+    /// Makes further runs, each of the latest one on a device.
+    pub(super) async fn run_again(
+        &self,
+        campaign: CampaignKey,
+        devices: &[DeviceKey],
+        deployment: Deployment,
+    ) -> Result<Vec<DeploymentKey>, StoreError> {
+        let which = Which::Devices(devices.to_vec());
+        let wanted = Wanted { latest: Some(Latest { campaign, which }), ..Wanted::default() };
+        let decide = move |loaded: Loaded| {
+            let again =
+                |row: &DeploymentRow| FurtherRun { previous: row.key, deployment: deployment.clone() };
+            (Changes { runs: loaded.latest.iter().map(again).collect(), ..Changes::default() }, ())
+        };
+        self.store.transact(NOW, wanted, decide).await.map(|committed| committed.runs)
+    }
+
     /// Every deployment of a campaign, walked in small pages.
     pub(super) async fn deployments(
         &self,
@@ -157,6 +174,12 @@ impl World {
         assert_eq!(counts, self.store.recount(campaign).await.must(), "counters against a recount");
         counts.0
     }
+}
+
+/// A page of what is not finished of a campaign.
+pub(super) fn unfinished_of(campaign: CampaignKey, after: Option<DeploymentKey>, limit: u32) -> Latest {
+    let page = Page { after, limit };
+    Latest { campaign, which: Which::Page { filter: DeploymentFilter::unfinished(), page, until: None } }
 }
 
 pub(super) fn id(text: &str) -> DeviceId {

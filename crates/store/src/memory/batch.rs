@@ -11,7 +11,7 @@ use super::campaigns::{count, count_failure};
 use super::tables::{Report, Tables, next_key};
 use crate::error::StoreError;
 use crate::rows::*;
-use crate::rules::{self, Before, Remembered, Stored, Writes};
+use crate::rules::{self, Before, Remembered, RunWrite, Stored, Writes};
 use crate::transact::{Changes, Committed, DeviceView, Loaded, Wanted};
 
 impl Tables {
@@ -28,7 +28,7 @@ impl Tables {
         let writes = rules::fold(&mut changes, &mut remembered, next_report)?;
         self.check(&writes, &changes)?;
 
-        self.write(writes);
+        let runs = self.write(writes, now);
         let mut outbox = Vec::with_capacity(changes.outbox.len());
         for line in changes.outbox {
             self.last_outbox += 1;
@@ -48,6 +48,14 @@ impl Tables {
         for (actor, action, subject) in changes.audit {
             self.note(&actor, &action, &subject, now);
         }
+        for key in changes.reopened {
+            if let Some(campaign) = self.campaigns.get_mut(&key) {
+                rules::reopen_row(Arc::make_mut(&mut campaign.row));
+            }
+        }
+        if let Some((action, progress)) = changes.action {
+            self.note_progress(action, progress);
+        }
         for key in changes.ended {
             if let Some(campaign) = self.campaigns.get_mut(&key)
                 && !rules::is_over(campaign.row.state)
@@ -57,7 +65,7 @@ impl Tables {
         }
         self.write_notes(changes.notes);
         self.change_children(now, &changes.registered, &changes.deleted)?;
-        Ok(Committed { answer, outbox, next_wake: self.next_wake()? })
+        Ok(Committed { answer, outbox, runs, next_wake: self.next_wake()? })
     }
 
     fn load(&self, wanted: &Wanted) -> Loaded {
@@ -76,11 +84,16 @@ impl Tables {
             let due = self.due_by_time.iter().take_while(|(at, _)| *at <= until);
             loaded.due = due.take(limit as usize).map(|(_, key)| *key).collect();
         }
-        if let Some((campaign, after, limit)) = wanted.unfinished_of {
-            loaded.unfinished = self.listed(campaign, &DeploymentFilter::unfinished(), Page { after, limit });
-        }
-        for key in loaded.due.iter().chain(&loaded.unfinished) {
+        for key in &loaded.due {
             keys.extend(self.deployments.get(key).map(|row| row.device));
+        }
+        if let Some(latest) = &wanted.latest {
+            loaded.latest = self.latest_runs(latest);
+            keys.extend(loaded.latest.iter().map(|row| row.device));
+            if let Some(campaign) = self.campaigns.get(&latest.campaign) {
+                let seen = (Arc::clone(&campaign.row), campaign.counts.clone());
+                loaded.campaigns.insert(latest.campaign, seen);
+            }
         }
         for key in keys {
             let Some(device) = self.live(key) else { continue };
@@ -130,7 +143,15 @@ impl Tables {
                 return broken(format!("fewer than none of campaign {} are {}", campaign.0, label.name()));
             }
         }
-        if let Some(key) = changes.ended.iter().find(|key| !self.campaigns.contains_key(key)) {
+        let later = |write: &&RunWrite| {
+            let before = &write.before;
+            self.deployments_by_device.contains_key(&(before.device, before.campaign, write.run))
+        };
+        if let Some(write) = writes.runs.iter().find(later) {
+            return broken(format!("deployment {} has a further run already", write.previous.0));
+        }
+        let mut named = changes.ended.iter().chain(&changes.reopened);
+        if let Some(key) = named.find(|key| !self.campaigns.contains_key(key)) {
             return broken(format!("there is no campaign with key {}", key.0));
         }
         self.check_children(writes, changes)?;
@@ -202,10 +223,12 @@ impl Tables {
         Ok(())
     }
 
-    fn write(&mut self, writes: Writes) {
+    /// The keys of the further runs, in order.
+    fn write(&mut self, writes: Writes, now: WallTime) -> Vec<DeploymentKey> {
         for write in writes.deployments {
             self.put_deployment(write.row);
         }
+        let runs = writes.runs.into_iter().map(|run| self.put_run(run, now)).collect();
         for ((key, label), by) in writes.counters {
             if let Some(campaign) = self.campaigns.get_mut(&key) {
                 count(&mut campaign.counts, label, by);
@@ -235,6 +258,7 @@ impl Tables {
             }
             old.last_finished = write.last_finished.or(old.last_finished);
         }
+        runs
     }
 }
 

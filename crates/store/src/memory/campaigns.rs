@@ -15,7 +15,7 @@ use crate::limits::{CODES_MAX, COUNTED_MAX};
 use crate::rows::*;
 use crate::rules::{self, action};
 
-fn no_campaign(key: CampaignKey) -> StoreError {
+pub(super) fn no_campaign(key: CampaignKey) -> StoreError {
     StoreError::Missing { what: "campaign", id: format!("with key {}", key.0) }
 }
 
@@ -433,9 +433,8 @@ impl Tables {
         campaign: CampaignKey,
         device: DeviceKey,
     ) -> Result<Option<DeploymentRecord>, StoreError> {
-        let runs = (device, campaign, 0)..=(device, campaign, u32::MAX);
-        match self.deployments_by_device.range(runs).next_back() {
-            Some((_, key)) => self.deployment(*key),
+        match self.latest_run(campaign, device) {
+            Some(key) => self.deployment(key),
             None => Ok(None),
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Not here: the rules that both stores share (`rules`).
 
+mod actions;
 mod batch;
 mod campaigns;
 mod devices;

@@ -42,6 +42,9 @@ pub(crate) struct Tables {
     pub(super) at_work_by_device: BTreeMap<DeviceKey, DeploymentKey>,
     pub(super) due_by_time: BTreeSet<(ServiceTime, DeploymentKey)>,
 
+    pub(super) actions: BTreeMap<ActionKey, ActionRow>,
+    pub(super) last_action: i64,
+
     pub(super) reports: BTreeMap<ReportSeq, Report>,
     pub(super) outbox: BTreeMap<OutboxSeq, OutboxLine>,
     pub(super) last_outbox: i64,

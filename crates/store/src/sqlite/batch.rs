@@ -12,12 +12,12 @@ use otaru_proto::DeviceId;
 use rusqlite::Connection;
 
 use super::Tx;
+use super::actions::latest_runs;
 use super::campaigns::counts;
 use super::columns::{Statements, to_json};
 use super::deployments::{deployment_by_key, deployment_columns, deployment_row, next_wake};
 use super::devices::{device_state, kept_device, key_of};
 use super::history::say_columns;
-use super::lists::deployment_keys;
 use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::{self, Before, Remembered, Stored, Writes};
@@ -70,17 +70,24 @@ impl Tx<'_> {
         let (mut changes, answer) = rules::decide_or_say_why(decide, loaded)?;
         let writes = rules::fold(&mut changes, &mut remembered, ReportSeq(self.places.report))?;
         self.write_deployments(&writes)?;
+        let runs = self.write_runs(&writes, now)?;
         self.write_reports(&writes)?;
         self.write_devices(&writes)?;
         let outbox = self.write_outbox(changes.outbox)?;
         self.forget_said(&changes.said, &changes.silenced)?;
         self.write_log(now, &changes.quarantined, &changes.audit)?;
+        for campaign in changes.reopened {
+            self.reopen_campaign(campaign)?;
+        }
+        if let Some((action, progress)) = changes.action {
+            self.note_progress(action, progress)?;
+        }
         for campaign in changes.ended {
             self.end_campaign(campaign, now)?;
         }
         self.write_notes(changes.notes)?;
         self.change_children(now, &changes.registered, &changes.deleted)?;
-        Ok(Committed { answer, outbox, next_wake: next_wake(self.conn)? })
+        Ok(Committed { answer, outbox, runs, next_wake: next_wake(self.conn)? })
     }
 
     fn load(&mut self, wanted: &Wanted) -> Result<Loaded, StoreError> {
@@ -104,14 +111,12 @@ impl Tx<'_> {
                 keys.insert(device);
             }
         }
-        if let Some((campaign, after, limit)) = wanted.unfinished_of {
-            loaded.unfinished =
-                deployment_keys(self.conn, campaign, &DeploymentFilter::unfinished(), Page { after, limit })?;
-            for deployment in &loaded.unfinished {
-                keys.extend(Table(self.conn).deployment(*deployment)?.map(|before| before.device));
-            }
-        }
         let mut campaigns = BTreeSet::new();
+        if let Some(latest) = &wanted.latest {
+            loaded.latest = latest_runs(self.conn, latest)?;
+            keys.extend(loaded.latest.iter().map(|row| row.device));
+            campaigns.extend(self.campaign_for_batch(latest.campaign)?.map(|row| row.key));
+        }
         for key in keys {
             if let Some(view) = self.load_device(key)? {
                 campaigns.extend(view.unfinished.iter().chain(&view.last_finished).map(|row| row.campaign));

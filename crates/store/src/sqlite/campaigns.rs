@@ -139,7 +139,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn write_campaign(&mut self, row: &CampaignRow) -> Result<(), StoreError> {
+    pub(super) fn write_campaign(&mut self, row: &CampaignRow) -> Result<(), StoreError> {
         self.conn.run(
             "UPDATE campaign SET state = ?2, started = ?3, started_at = ?4, finished_at = ?5 WHERE key = ?1",
             (

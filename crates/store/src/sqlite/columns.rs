@@ -34,6 +34,7 @@ macro_rules! keys_are_integers {
     )*};
 }
 keys_are_integers!(
+    ActionKey,
     ProjectKey,
     ProductKey,
     DeviceKey,

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0004_notes.sql"),
     include_str!("schema/0005_lists.sql"),
     include_str!("schema/0006_failures.sql"),
+    include_str!("schema/0007_actions.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

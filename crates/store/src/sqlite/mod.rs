@@ -31,6 +31,7 @@ macro_rules! failure {
 }
 
 mod access;
+mod actions;
 mod batch;
 mod campaigns;
 mod checkpoint;
