@@ -557,10 +557,11 @@ impl Shared {
         for work in unfinished_acts(&self.store.actions(None).await?) {
             self.campaign_work.add(work);
         }
+        let states = CampaignState::ALL.into_iter().filter(|state| *state != CampaignState::Finished);
+        let not_finished = CampaignFilter { states: Some(states.collect()), ..CampaignFilter::default() };
         let mut after = None;
         loop {
-            let campaigns =
-                self.store.campaigns(CampaignFilter::default(), Page { after, limit: 100 }).await?;
+            let campaigns = self.store.campaigns(not_finished.clone(), Page { after, limit: 100 }).await?;
             let Some((last, _)) = campaigns.last() else { return Ok(()) };
             after = Some(last.key);
             for (row, counts) in &campaigns {

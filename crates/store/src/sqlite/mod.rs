@@ -35,6 +35,7 @@ mod actions;
 mod batch;
 mod campaigns;
 mod checkpoint;
+mod chosen;
 mod columns;
 mod connection;
 mod deployments;
