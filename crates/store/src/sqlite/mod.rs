@@ -33,6 +33,7 @@ mod deployments;
 mod devices;
 mod fill;
 mod history;
+mod import;
 mod life;
 mod migrate;
 mod notes;
