@@ -19,6 +19,7 @@ mod caller;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guarded;
+mod import;
 pub mod limits;
 mod metered;
 mod observe;

@@ -22,6 +22,16 @@ pub const DUE_PER_BATCH: u32 = 2_000;
 /// million devices is made.
 pub const FILL_CHUNK: u32 = 1_000;
 
+/// Devices registered in one transaction of an import.
+///
+/// One chunk of this size is written in about 10 ms, which is what a report waits at most while a million devices are
+/// imported; larger ones hardly make the commit cheaper per device.
+pub const IMPORT_CHUNK: usize = 500;
+
+/// How long an import waits for a store that is out before it gives up. Longer than a disk that was full for a moment
+/// takes to recover; the sender has its own patience.
+pub const IMPORT_OUTAGE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Children of one gateway looked at in one go.
 pub const CHILDREN_CHUNK: u32 = 200;
 

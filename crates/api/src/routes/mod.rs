@@ -12,6 +12,7 @@ mod devices;
 pub(crate) mod download;
 mod explain;
 pub(crate) mod health;
+pub(crate) mod import;
 mod notes;
 mod packages;
 mod products;
@@ -30,6 +31,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .merge(products::routes())
         .merge(devices::routes())
+        .merge(import::routes())
         .merge(reports::routes())
         .merge(notes::routes())
         .merge(explain::routes())

@@ -17,6 +17,7 @@ mod errors_page;
 mod explain;
 mod health;
 mod house;
+mod import;
 mod metrics;
 mod notes;
 mod openapi;
