@@ -35,12 +35,12 @@ def say(text):
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def build():
-    """The release binaries of this tree."""
+def build(target=None, **environment):
+    """The release binaries of this tree; with other settings in a folder of their own below target/."""
     command = ["cargo", "build", "--release", "-p", "otaru-server", "-p", "otaru-fleet", "--bin", "otaru", "--bin", "otaru-load"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return (ROOT / folder) / "release"
+    folder = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / (target or "")
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "CARGO_TARGET_DIR": str(folder), **environment})
+    return folder / "release"
 
 
 def all_files():
@@ -92,16 +92,16 @@ def peak_bytes(pid):
 class Server:
     """One run of the platform, with synchronous=FULL and without the limit on a device's rate."""
 
-    def __init__(self, binaries, data, *more):
+    def __init__(self, binaries, data, *more, under=()):
         self.binaries, self.data = binaries, Path(data)
-        self.more = list(more)
+        self.more, self.under = list(more), list(under)
         self.start()
 
     def start(self):
         """Answers after how many seconds it said that it is ready."""
         self.log = open(self.data.parent / f"{self.data.name}.log", "ab")
         command = [
-            str(self.binaries / "otaru"), "serve", "--data-dir", str(self.data), "--mqtt", "127.0.0.1:0",
+            *self.under, str(self.binaries / "otaru"), "serve", "--data-dir", str(self.data), "--mqtt", "127.0.0.1:0",
             "--http", "127.0.0.1:0", "--log", "warn", "--set", "limits.uplink_rate=0",
             "--set", "store.synchronous=full", "--set", "timers.settle=100ms", *self.more,
         ]
@@ -144,18 +144,6 @@ class Server:
     def register(self, product, count):
         """`count` devices `{product}_0` and so on, all with the same secret."""
         self.api("products", {"product_id": product, "name": product})
-        if os.environ.get("SLOW_REGISTER"):
-            import http.client, threading
-            def some(part):
-                host, port = self.http.rsplit(":", 1)
-                c = http.client.HTTPConnection(host, int(port))
-                for n in range(part, count, 8):
-                    c.request("POST", "/api/v1/devices", json.dumps({"product_id": product, "node_id": str(n), "secret": SECRET}), {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"})
-                    r = c.getresponse(); r.read()
-                    assert r.status == 201
-            ts = [threading.Thread(target=some, args=(k,)) for k in range(8)]
-            [t.start() for t in ts]; [t.join() for t in ts]
-            return
         lines = (json.dumps({"product_id": product, "node_id": str(n), "secret": SECRET}) for n in range(count))
         made = self.import_lines(lines)
         if made["created"] != count:

@@ -326,18 +326,24 @@ fn tidy(value: &mut Value) {
     }
 }
 
+/// How the generator names pages.
+const PAGES: [&str; 2] = ["Listed_", "Counted_"];
+
 /// A page of devices is a `DevicePage`.
 fn rename_pages(value: &mut Value) {
     let renamed = |name: &str| {
-        let (before, entry) = name.split_once("Listed_")?;
+        let (before, entry) = PAGES.iter().find_map(|page| name.split_once(page))?;
         Some(format!("{before}{entry}Page"))
     };
     match value {
         Value::Array(items) => items.iter_mut().for_each(rename_pages),
         Value::Object(members) => {
             members.values_mut().for_each(rename_pages);
-            let old: Vec<String> =
-                members.keys().filter(|name| name.starts_with("Listed_")).cloned().collect();
+            let old: Vec<String> = members
+                .keys()
+                .filter(|name| PAGES.iter().any(|page| name.starts_with(page)))
+                .cloned()
+                .collect();
             for name in old {
                 if let (Some(to), Some(value)) = (renamed(&name), members.remove(&name)) {
                     members.insert(to, value);

@@ -30,6 +30,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 }
 
 impl Asked {
+    #[cfg(test)]
+    pub(crate) fn from_pairs(pairs: &[(&str, &str)]) -> Asked {
+        Asked(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// Refuses every parameter that is not in `accepted`.
     pub(crate) fn only(self, accepted: &[&str]) -> Result<Asked, Problem> {
         match self.0.iter().find(|(name, _)| !accepted.contains(&name.as_str())) {
@@ -57,6 +62,23 @@ impl Asked {
     /// Every value of a parameter that may be given often.
     pub(crate) fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The values of a parameter that may be given often and has to be one of `accepted`; each once.
+    pub(crate) fn words(
+        &self,
+        name: &'static str,
+        accepted: &[&'static str],
+    ) -> Result<Vec<&'static str>, Problem> {
+        let mut words = Vec::new();
+        for value in self.all(name) {
+            let known = accepted.iter().find(|word| **word == value);
+            let word = known.ok_or_else(|| bad(name, value, &format!("{} accepted", listed(accepted))))?;
+            if !words.contains(word) {
+                words.push(*word);
+            }
+        }
+        Ok(words)
     }
 
     /// Which part of a list is wanted: `cursor` and `limit`.
@@ -157,6 +179,11 @@ impl<K: Cursor> Part<K> {
         Page { after: self.after, limit: self.limit + 1 }
     }
 
+    /// The same for a list that says itself where it goes on.
+    pub(crate) fn exactly(self) -> Page<K> {
+        Page { after: self.after, limit: self.limit }
+    }
+
     /// The page for the caller, from what the engine gave.
     pub(crate) fn listed<R, V>(
         self,
@@ -172,6 +199,11 @@ impl<K: Cursor> Part<K> {
     }
 }
 
+/// A page of a list that says itself where it goes on.
+pub(crate) fn listed_until<K: Cursor, V>(items: Vec<V>, next: Option<K>) -> Listed<V> {
+    Listed { items, next_cursor: next.map(write_cursor) }
+}
+
 /// One page of a list. `next_cursor` is null on the last one.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Listed<V> {
@@ -180,7 +212,25 @@ pub(crate) struct Listed<V> {
     next_cursor: Option<String>,
 }
 
+/// One page of a list that also says how many entries it has in all. `next_cursor` is null on the last one.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Counted<V> {
+    items: Vec<V>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+    /// How many entries the whole list has; null if that is not counted.
+    #[schema(required)]
+    total: Option<u64>,
+    /// Counting stopped at `total`: there may be more.
+    total_is_capped: bool,
+}
+
 impl<V> Listed<V> {
+    /// With the number of all entries.
+    pub(crate) fn counted(self, total: Option<u64>, is_capped: bool) -> Counted<V> {
+        Counted { items: self.items, next_cursor: self.next_cursor, total, total_is_capped: is_capped }
+    }
+
     /// A list that is always given whole.
     pub(crate) fn whole(items: Vec<V>) -> Listed<V> {
         Listed { items, next_cursor: None }

@@ -12,7 +12,7 @@ use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, ch
 use otaru_core::deployment::{Deployment, Event, Label};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
-    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
+    CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentKey, DeviceKey, NewCampaign, PackageRow,
     Page, StoreError, Targets, Wanted,
 };
 use tokio::sync::Notify;
@@ -23,7 +23,6 @@ use crate::errors::{Faulty, Kind};
 use crate::inbox::Input;
 use crate::limits::{FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE};
 use crate::tokens::Operator;
-use crate::views::DeploymentView;
 
 /// A campaign that an operator wants.
 #[derive(Clone, Debug)]
@@ -59,6 +58,14 @@ pub enum CampaignError {
     /// There is none.
     #[error("there is no campaign {0}")]
     Unknown(String),
+    /// The device is not among its devices, or not registered any more.
+    #[error("campaign {campaign_id} has no deployment on device {device_id}")]
+    NotOn {
+        /// Which campaign.
+        campaign_id: String,
+        /// Which device.
+        device_id: String,
+    },
     /// No name, or too long a one.
     #[error("`name` has {0} characters; 1 to 256 are accepted")]
     Name(usize),
@@ -134,7 +141,7 @@ pub enum CampaignError {
 impl Faulty for CampaignError {
     fn code(&self) -> &'static str {
         match self {
-            CampaignError::Unknown(_) => "not_found",
+            CampaignError::Unknown(_) | CampaignError::NotOn { .. } => "not_found",
             CampaignError::Name(_)
             | CampaignError::ExtInfo(_)
             | CampaignError::NoDevices
@@ -152,7 +159,7 @@ impl Faulty for CampaignError {
 
     fn kind(&self) -> Kind {
         match self {
-            CampaignError::Unknown(_) => Kind::NotFound,
+            CampaignError::Unknown(_) | CampaignError::NotOn { .. } => Kind::NotFound,
             CampaignError::WrongState { .. } => Kind::Conflict,
             CampaignError::Store(error) => error.kind(),
             CampaignError::Name(_)
@@ -205,7 +212,7 @@ impl Engine {
             ext_info,
         };
         let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
-        shared.campaign_work.add(Work::Fill { campaign: row.key, preferred: None });
+        shared.campaign_work.add(Work::Fill { campaign: row.key, first: None });
         Ok(row)
     }
 
@@ -274,15 +281,6 @@ impl Engine {
     /// The store could not be read.
     pub async fn campaign(&self, campaign_id: &str) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
         self.shared.store.campaign(campaign_id).await
-    }
-
-    /// Campaigns, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// The store could not be read.
-    pub async fn campaigns(&self, page: Page<CampaignKey>) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
-        self.shared.store.campaigns(page).await
     }
 
     /// Lets a draft's devices go. A campaign that is running already stays as it is.
@@ -371,28 +369,7 @@ impl Engine {
         self.existing(campaign_id).await
     }
 
-    /// A campaign's deployments, the oldest first; those counted under one of `labels`, if given.
-    ///
-    /// # Errors
-    ///
-    /// `Unknown`: there is no such campaign.
-    pub async fn deployments(
-        &self,
-        campaign_id: &str,
-        labels: Option<Vec<Label>>,
-        page: Page<DeploymentKey>,
-    ) -> Result<Vec<DeploymentView>, CampaignError> {
-        let (row, _) = self.existing(campaign_id).await?;
-        let filter = DeploymentFilter { labels: labels.map(|labels| labels.into_iter().collect()) };
-        let records = self.shared.store.deployments(row.key, filter, page).await?;
-        let facts: Vec<_> = row.packages.iter().map(|package| facts_of(package)).collect();
-        Ok(records
-            .into_iter()
-            .map(|record| DeploymentView::of(record, &row.packages, &facts, &self.shared.downloads))
-            .collect())
-    }
-
-    async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
+    pub(crate) async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
         let found = self.shared.store.campaign(campaign_id).await?;
         found.ok_or_else(|| CampaignError::Unknown(campaign_id.to_owned()))
     }
@@ -439,13 +416,13 @@ fn first_few(ids: &[&str]) -> String {
 // --- The background ------------------------------------------------------------------------------------------
 
 /// Something to be done for a campaign: one chunk at a time, campaigns in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Work {
     /// Make its deployments, and then what follows.
     Fill {
         campaign: CampaignKey,
-        /// The connected devices up to this one had their turn before the others.
-        preferred: Option<DeviceKey>,
+        /// The connected devices that still have their turn before the others; `None`: it has not begun.
+        first: Option<Connected>,
     },
     /// Let its queued deployments go, and look at those that may go already.
     Release(CampaignKey),
@@ -455,7 +432,7 @@ enum Work {
 
 impl Work {
     /// Whether both are the same kind of work for the same campaign.
-    fn is_like(self, other: Work) -> bool {
+    fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
             (Work::Fill { campaign, .. }, Work::Fill { campaign: of, .. }) => campaign == of,
             (Work::Release(campaign), Work::Release(of)) | (Work::End(campaign), Work::End(of)) => {
@@ -467,7 +444,36 @@ impl Work {
 
     /// What follows once a campaign was started or resumed.
     fn after_start(row: &CampaignRow) -> Work {
-        if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, preferred: None } }
+        if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, first: None } }
+    }
+}
+
+/// The devices that were connected when the making of a campaign's deployments began: one list for all chunks, which costs
+/// a million connected devices 8 MB for as long as their deployments are made.
+#[derive(Clone, Debug)]
+struct Connected {
+    devices: Arc<[DeviceKey]>,
+    /// So many had their turn.
+    done: usize,
+}
+
+impl Connected {
+    fn of(devices: Vec<DeviceKey>) -> Connected {
+        Connected { devices: devices.into(), done: 0 }
+    }
+
+    /// Those whose turn it is.
+    fn chunk(&self) -> &[DeviceKey] {
+        let end = self.devices.len().min(self.done + FILL_CHUNK as usize);
+        &self.devices[self.done..end]
+    }
+
+    /// Those have had their turn.
+    fn go_on(&mut self) {
+        self.done += self.chunk().len();
+        if self.done == self.devices.len() {
+            *self = Connected::of(Vec::new());
+        }
     }
 }
 
@@ -482,7 +488,7 @@ impl CampaignWork {
     fn add(&self, work: Work) {
         {
             let mut waiting = self.lock();
-            if waiting.iter().any(|other| other.is_like(work)) {
+            if waiting.iter().any(|other| other.is_like(&work)) {
                 return; // it will do what this one would
             }
             match work {
@@ -520,7 +526,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
             shared.campaign_work.added.notified().await;
             continue;
         };
-        match shared.do_work(work).await {
+        match shared.do_work(work.clone()).await {
             Ok(Some(rest)) => shared.campaign_work.add(rest),
             Ok(None) => {}
             Err(error) => {
@@ -540,7 +546,8 @@ impl Shared {
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
         let mut after = None;
         loop {
-            let campaigns = self.store.campaigns(Page { after, limit: 100 }).await?;
+            let campaigns =
+                self.store.campaigns(CampaignFilter::default(), Page { after, limit: 100 }).await?;
             let Some((last, _)) = campaigns.last() else { return Ok(()) };
             after = Some(last.key);
             for (row, counts) in &campaigns {
@@ -554,7 +561,7 @@ impl Shared {
     /// Does one chunk; answers with what is left.
     async fn do_work(&self, work: Work) -> Result<Option<Work>, StoreError> {
         match work {
-            Work::Fill { campaign, preferred } => self.fill(campaign, preferred).await,
+            Work::Fill { campaign, first } => self.fill(campaign, first).await,
             Work::Release(campaign) => self.release(campaign).await,
             Work::End(campaign) => self.end(campaign).await,
         }
@@ -564,22 +571,24 @@ impl Shared {
     async fn fill(
         &self,
         campaign: CampaignKey,
-        preferred: Option<DeviceKey>,
+        first: Option<Connected>,
     ) -> Result<Option<Work>, StoreError> {
         let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
         let is_open = matches!(row.state, CampaignState::Preparing | CampaignState::Paused);
         if is_open && !row.filled {
-            let mut first = self.sessions.connected();
-            first.retain(|device| preferred.is_none_or(|last| *device > last));
-            first.truncate(FILL_CHUNK as usize);
+            // Those that connect from now on get theirs with the others.
+            let mut first = first.unwrap_or_else(|| Connected::of(self.sessions.connected()));
             let initial = if row.started { self.released(&row.policy) } else { Deployment::queued() };
-            let filled =
-                self.store.fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, &first).await?;
+            let filled = self
+                .store
+                .fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, first.chunk())
+                .await?;
             if row.started {
                 self.consider(&filled.added);
             }
             if !filled.done {
-                return Ok(Some(Work::Fill { campaign, preferred: first.last().copied().or(preferred) }));
+                first.go_on();
+                return Ok(Some(Work::Fill { campaign, first: Some(first) }));
             }
         }
         self.filled(campaign).await
@@ -698,9 +707,9 @@ impl Shared {
 /// What is left to be done for a campaign as found in the store.
 fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
     match row.state {
-        CampaignState::Preparing => Some(Work::Fill { campaign: row.key, preferred: None }),
+        CampaignState::Preparing => Some(Work::Fill { campaign: row.key, first: None }),
         CampaignState::Paused if !row.filled => Some(Work::after_start(row)),
-        CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, preferred: None }),
+        CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, first: None }),
         CampaignState::Running if counts.of(Label::Queued) > 0 || counts.unfinished() == 0 => {
             Some(Work::Release(row.key))
         }

@@ -31,6 +31,7 @@ mod ids;
 mod import;
 mod inbox;
 pub mod limits;
+mod lists;
 mod packages;
 mod queues;
 mod reading;
@@ -62,8 +63,8 @@ pub use told::Told;
 pub use views::{DeploymentView, DeviceView, ReportView};
 
 pub use otaru_store::{
-    Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignKey, CampaignRow, Counts,
-    Delivery as PackageDelivery, DeploymentKey, DeviceFilter, DeviceKey, DeviceRecord, Fault, LogRow,
-    OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, ReportSeq, Role,
-    StoreError, TokenRow,
+    Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,
+    Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter, DeviceKey,
+    DeviceRecord, Fault, LogRow, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow,
+    PropertyRow, ReportSeq, Role, StoreError, TokenRow, Total,
 };

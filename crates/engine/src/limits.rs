@@ -150,6 +150,7 @@ pub const TOPOLOGY_CHUNK: u32 = 200;
 /// A gateway that has lost everything and has 50 000 children is told in a thousand messages of 30 KB, each read from
 /// the store and made into JSON. Sixteen at a time leave the readers to others, and what is on the way is two megabytes.
 pub const TOLD_AT_ONCE_MAX: usize = 16;
+
 /// Separate parts of one package that are remembered as served.
 ///
 /// SDKs ask for a package from its beginning or from where they stopped; a downloader of several streams asks for some
@@ -167,3 +168,10 @@ pub const DOWNLOAD_REMEMBERED: Duration = Duration::from_secs(25 * 3_600);
 
 /// Characters of the request id of a question for a shadow, which is repeated in a topic. SDKs send a UUID of 36.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// Runs of a campaign on one device that are shown. Each was asked for by an operator; who needs more than twenty looks at
+/// the audit log.
+pub const RUNS_SHOWN: u32 = 20;
+
+/// Result codes in one question for deployments; the store's limit.
+pub const CODES_MAX: usize = otaru_store::limits::CODES_MAX;

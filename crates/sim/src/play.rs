@@ -457,7 +457,13 @@ impl<'a> Stage<'a> {
             Ok(Ok(()) | Err(CampaignError::WrongState { .. })) => true,
             // It may have been carried out all the same, and a campaign that was made is there.
             Ok(Err(_)) | Err(_) if does == OperatorDoes::BeginSecond => {
-                let begun = self.store.campaigns(otaru_store::Page { after: None, limit: 10 }).await;
+                let begun = self
+                    .store
+                    .campaigns(
+                        otaru_store::CampaignFilter::default(),
+                        otaru_store::Page { after: None, limit: 10 },
+                    )
+                    .await;
                 begun.is_ok_and(|campaigns| campaigns.len() > 1)
             }
             Ok(Err(_)) | Err(_) => false,

@@ -6,8 +6,8 @@ use otaru_core::ServiceTime;
 use otaru_core::campaign::{CampaignState, Policy};
 use otaru_core::deployment::{Deployment, Label, OutcomeKind, State};
 use otaru_store::{
-    CampaignKey, Counts, DeploymentFilter, DeploymentKey, DeploymentRecord, DeviceKey, Page, Store,
-    StoreError,
+    CampaignFilter, CampaignKey, Counts, DeploymentFilter, DeploymentKey, DeploymentRecord, DeviceKey, Page,
+    Store, StoreError,
 };
 
 /// A promise that was broken.
@@ -48,7 +48,9 @@ impl Sight {
     /// Looks. Reading the store in memory does not wait, so that nothing changes meanwhile.
     pub(crate) async fn of(store: &Store) -> Result<Sight, StoreError> {
         let mut campaigns = Vec::new();
-        for (row, counts) in store.campaigns(Page { after: None, limit: 100 }).await? {
+        for (row, counts) in
+            store.campaigns(CampaignFilter::default(), Page { after: None, limit: 100 }).await?
+        {
             let versions = row.packages.iter().map(|package| package.version.clone()).collect();
             let page = Page { after: None, limit: u32::MAX };
             let deployments = store.deployments(row.key, DeploymentFilter::default(), page).await?;

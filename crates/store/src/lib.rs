@@ -11,7 +11,7 @@
 
 mod blobs;
 mod error;
-mod limits;
+pub mod limits;
 mod memory;
 mod private_files;
 mod rows;

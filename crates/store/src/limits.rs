@@ -16,3 +16,17 @@ pub const PROPERTY_BYTES_KEPT: usize = 64 * 1024;
 ///
 /// With lines of four kilobytes, which is the most that is read of one, they stay below half a megabyte a device.
 pub const LOG_LINES_KEPT: u32 = 100;
+
+/// Result codes in one question for deployments. More than the published table has, together with "no code".
+///
+/// Each is a range of the index for each of seven outcomes, and SQLite takes 500 ranges in one statement.
+pub const CODES_MAX: usize = 16;
+
+/// Campaigns counted for a total that no counter has. As many as the index of names gives in a millisecond or two.
+pub const COUNTED_MAX: u32 = 10_000;
+
+/// Reports of a device looked at for one page of those that belonged to a campaign.
+///
+/// They hang on each other by device, so that later reports are walked over to get at those of an older campaign: some
+/// microseconds each. Whoever wants the page after asks again.
+pub const REPORTS_LOOKED_AT: u32 = 2_000;

@@ -572,18 +572,29 @@ pub struct DeploymentRecord {
     pub campaign_id: String,
 }
 
-/// Which deployments of a campaign are wanted.
+/// Which deployments of a campaign are wanted; everything given must hold.
+///
+/// A list has the latest run of each device: what was run before is history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeploymentFilter {
     /// Only those counted under one of these; `None` means all.
     pub labels: Option<BTreeSet<Label>>,
+    /// Only failures whose last report had one of these codes, as on the wire; in it, `None` is a failure without a
+    /// report. At most [`CODES_MAX`](crate::limits::CODES_MAX).
+    pub codes: Option<BTreeSet<Option<i64>>>,
 }
 
 impl DeploymentFilter {
     /// Only those counted under `label`.
     #[must_use]
     pub fn only(label: Label) -> DeploymentFilter {
-        DeploymentFilter { labels: Some(BTreeSet::from([label])) }
+        DeploymentFilter { labels: Some(BTreeSet::from([label])), codes: None }
+    }
+    /// Only those that are not finished.
+    #[must_use]
+    pub fn unfinished() -> DeploymentFilter {
+        let labels = Label::ALL.into_iter().filter(|label| !label.is_finished()).collect();
+        DeploymentFilter { labels: Some(labels), codes: None }
     }
     /// Those whose `state` word in the API is `state`: one label, or every outcome for `finished`. `None` when
     /// there is no such word.
@@ -591,13 +602,51 @@ impl DeploymentFilter {
     pub fn in_state(state: &str) -> Option<DeploymentFilter> {
         let labels: BTreeSet<Label> =
             Label::ALL.into_iter().filter(|label| label.state_name() == state).collect();
-        if labels.is_empty() { None } else { Some(DeploymentFilter { labels: Some(labels) }) }
+        if labels.is_empty() {
+            None
+        } else {
+            Some(DeploymentFilter { labels: Some(labels), ..DeploymentFilter::default() })
+        }
     }
-    /// Whether a deployment counted under `label` is wanted.
+    /// Whether deployments counted under `label` are wanted, as far as the label decides.
     #[must_use]
     pub fn takes(&self, label: Label) -> bool {
         self.labels.as_ref().is_none_or(|labels| labels.contains(&label))
+            && (self.codes.is_none() || label.is_failure())
     }
+    /// Every label that it takes.
+    pub fn taken(&self) -> impl Iterator<Item = Label> {
+        Label::ALL.into_iter().filter(|label| self.takes(*label))
+    }
+}
+
+/// Which campaigns are wanted; everything given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CampaignFilter {
+    /// Only those in one of these; `None` means all.
+    pub states: Option<BTreeSet<CampaignState>>,
+    /// Only of this product, by public id.
+    pub product_id: Option<String>,
+    /// Only those with this in their name; the letters A to Z are taken for a to z.
+    pub name_part: Option<String>,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// So many.
+    pub n: u64,
+    /// Counting stopped there: there may be more.
+    pub is_capped: bool,
+}
+
+/// A page of the reports that belonged to a campaign, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CampaignReports {
+    /// Those found.
+    pub reports: Vec<ReportRecord>,
+    /// Where to go on, unless there are none before: there may be, but were not looked at.
+    pub before: Option<ReportSeq>,
 }
 
 /// A report in a device's history.

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::{Label, OutcomeKind};
 use otaru_core::{ServiceTime, WallTime};
+use otaru_proto::ResultCode;
 
 use crate::error::{Fault, StoreError};
 use crate::limits::{PROPERTY_BYTES_KEPT, PROPERTY_SERVICES_KEPT};
@@ -29,6 +30,8 @@ pub(crate) struct Before {
     pub(crate) run: u32,
     pub(crate) label: Label,
     pub(crate) wake_at: Option<ServiceTime>,
+    /// Of its last report.
+    pub(crate) code: Option<i64>,
 }
 
 impl Before {
@@ -39,8 +42,14 @@ impl Before {
             run: row.run,
             label: row.deployment.label(),
             wake_at: row.deployment.wake_at(),
+            code: code_of(row),
         }
     }
+}
+
+/// The result code of its last report, as on the wire.
+pub(crate) fn code_of(row: &DeploymentRow) -> Option<i64> {
+    row.deployment.result_code.map(ResultCode::to_wire)
 }
 
 /// What is stored, as the rules ask for it.
@@ -107,12 +116,15 @@ pub(crate) struct DeploymentWrite {
     pub(crate) before: Before,
     pub(crate) label: Label,
     pub(crate) wake_at: Option<ServiceTime>,
+    pub(crate) code: Option<i64>,
 }
 
 impl DeploymentWrite {
-    /// Whether anything changes that lists and timers look at.
+    /// Whether anything changes that lists and timers look at. The code of the last report counts once it has ended.
     pub(crate) fn moves(&self) -> bool {
-        self.label != self.before.label || self.wake_at != self.before.wake_at
+        self.label != self.before.label
+            || self.wake_at != self.before.wake_at
+            || (self.label.is_finished() && self.code != self.before.code)
     }
 }
 
@@ -192,8 +204,8 @@ fn fold_deployments(
                 writes.devices.entry(row.device).or_default().last_finished = Some(key);
             }
         }
-        let wake_at = row.deployment.wake_at();
-        writes.deployments.push(DeploymentWrite { row, before, label, wake_at });
+        let (wake_at, code) = (row.deployment.wake_at(), code_of(&row));
+        writes.deployments.push(DeploymentWrite { row, before, label, wake_at, code });
     }
     writes.counters.retain(|_, difference| *difference != 0);
     // Stable: otherwise the order is the caller's.

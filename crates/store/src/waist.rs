@@ -311,6 +311,21 @@ impl Store {
     ) -> Result<Vec<ReportRecord>, StoreError> {
         read!(self, |t| t.reports(device, before, limit))
     }
+
+    /// The last `limit` reports of a device that belonged to a campaign, newest first; with `before`, those that came
+    /// before that one.
+    ///
+    /// At most [`REPORTS_LOOKED_AT`](crate::limits::REPORTS_LOOKED_AT) reports of the device are looked at: there may be
+    /// fewer than `limit`, or none, and more to be found by going on from `CampaignReports::before`.
+    pub async fn campaign_reports(
+        &self,
+        campaign: CampaignKey,
+        device: DeviceKey,
+        before: Option<ReportSeq>,
+        limit: u32,
+    ) -> Result<CampaignReports, StoreError> {
+        read!(self, |t| t.campaign_reports(campaign, device, before, limit))
+    }
 }
 
 /// What devices say beside upgrades.
@@ -483,9 +498,20 @@ impl Store {
         read!(self, |t| t.campaign_by_key(key))
     }
 
-    /// A page of the campaigns, newest first: with `after`, those older than that one.
-    pub async fn campaigns(&self, page: Page<CampaignKey>) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
-        read!(self, |t| t.campaigns(page))
+    /// A page of the campaigns that `filter` takes, newest first: with `after`, those older than that one. A product
+    /// that does not exist has none.
+    pub async fn campaigns(
+        &self,
+        filter: CampaignFilter,
+        page: Page<CampaignKey>,
+    ) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
+        read!(self, |t| t.campaigns(&filter, page))
+    }
+
+    /// How many campaigns `filter` takes: exact without a name, from counters; with one, counted up to
+    /// [`COUNTED_MAX`](crate::limits::COUNTED_MAX).
+    pub async fn count_campaigns(&self, filter: CampaignFilter) -> Result<Total, StoreError> {
+        read!(self, |t| t.count_campaigns(&filter))
     }
 
     /// The campaigns whose deployments are not all made, oldest first: what a restart has to go on with.
@@ -544,7 +570,13 @@ impl Store {
 
 /// Deployments.
 impl Store {
-    /// A page of a campaign's deployments that `filter` takes, oldest first.
+    /// A page of a campaign's deployments that `filter` takes, oldest first; of each device the latest run.
+    ///
+    /// Costs what the page holds, at any depth and for any filter.
+    ///
+    /// # Errors
+    ///
+    /// - `Constraint`: more than [`CODES_MAX`](crate::limits::CODES_MAX) codes.
     pub async fn deployments(
         &self,
         campaign: CampaignKey,
@@ -566,6 +598,16 @@ impl Store {
         device: DeviceKey,
     ) -> Result<Option<DeploymentRecord>, StoreError> {
         read!(self, |t| t.deployment_of(campaign, device))
+    }
+
+    /// The last `limit` runs of a campaign on a device, newest first.
+    pub async fn runs(
+        &self,
+        campaign: CampaignKey,
+        device: DeviceKey,
+        limit: u32,
+    ) -> Result<Vec<DeploymentRecord>, StoreError> {
+        read!(self, |t| t.runs(campaign, device, limit))
     }
 
     /// The last `limit` deployments of a device, newest first.

@@ -2,14 +2,15 @@
 //!
 //! A campaign is made as a draft unless `start` is true: what changes devices is said explicitly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use otaru_core::campaign::{OnConflict, Policy, Retry, Slots, Timers};
+use otaru_core::campaign::{CampaignState, OnConflict, Policy, Retry, Slots, Timers};
 use otaru_core::deployment::Label;
-use otaru_engine::{CampaignRequest, CampaignRow, Counts, DeviceSelection, Engine};
+use otaru_engine::limits::NAME_CHARS_MAX;
+use otaru_engine::{CampaignFilter, CampaignRequest, CampaignRow, Counts, DeviceSelection, Engine};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, Type};
@@ -23,7 +24,7 @@ use crate::body::{Json, object, object_or_default, or_default};
 use crate::caller::{Change, Look, May};
 use crate::openapi::{Pages, words};
 use crate::problem::{Code, Problem};
-use crate::query::{Asked, Listed};
+use crate::query::{Asked, Counted, bad};
 use crate::router::Shared;
 use crate::times::Moment;
 
@@ -364,17 +365,40 @@ async fn create(
 #[utoipa::path(
     get, path = "/campaigns", tag = "campaigns", operation_id = "list_campaigns",
     security(("token" = ["viewer"])),
-    params(Pages),
-    responses((status = 200, description = "A page", body = Listed<CampaignView>)),
+    params(
+        ("state" = Option<Vec<words::CampaignStateWord>>, Query, description = "Only those in this state; may be given often"),
+        ("product_id" = Option<String>, Query, description = "Only those of this product"),
+        (
+            "name" = Option<String>, Query, min_length = 1, max_length = 256,
+            description = "Only those with this in their name; A to Z are taken for a to z"
+        ),
+        Pages,
+    ),
+    responses((status = 200, description = "A page", body = Counted<CampaignView>)),
 )]
 async fn list(
     State(engine): State<Engine>,
     _: May<Look>,
     asked: Asked,
-) -> Result<Answer<Listed<CampaignView>>, Problem> {
-    let part = asked.only(&["cursor", "limit"])?.part()?;
-    let rows = engine.campaigns(part.page()).await?;
-    Ok(Answer(part.listed(rows, |(row, _)| row.key, CampaignView::of)))
+) -> Result<Answer<Counted<CampaignView>>, Problem> {
+    let asked = asked.only(&["state", "product_id", "name", "cursor", "limit"])?;
+    let part = asked.part()?;
+    let states = asked.words("state", &CampaignState::ALL.map(CampaignState::name))?;
+    let states: BTreeSet<_> = states.into_iter().filter_map(CampaignState::from_name).collect();
+    let name_part = asked.one("name")?;
+    if let Some(name) = name_part
+        && !(1..=NAME_CHARS_MAX).contains(&name.chars().count())
+    {
+        return Err(bad("name", name, &format!("1 to {NAME_CHARS_MAX} characters are accepted")));
+    }
+    let filter = CampaignFilter {
+        states: Some(states).filter(|states| !states.is_empty()),
+        product_id: asked.one("product_id")?.map(str::to_owned),
+        name_part: name_part.map(str::to_owned),
+    };
+    let (rows, total) = engine.campaigns(filter, part.page()).await?;
+    let page = part.listed(rows, |(row, _)| row.key, CampaignView::of);
+    Ok(Answer(page.counted(Some(total.n), total.is_capped)))
 }
 
 /// Shows a campaign with its counts.

@@ -51,12 +51,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Id, Problem> {
-        let unreadable =
-            |why: String| Problem::new(Code::InvalidPath, format!("the path cannot be read: {why}"));
-        let params = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|error| unreadable(error.body_text()))?;
-        let (_, id) = params.iter().next().expect("only routes with an id take one");
-        Ok(Id(id.to_owned()))
+        let [id] = ids(parts, state).await?;
+        Ok(Id(id))
     }
+}
+
+/// The first two ids in a path, likewise.
+pub(crate) struct Ids(pub(crate) String, pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ids {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Ids, Problem> {
+        let [first, second] = ids(parts, state).await?;
+        Ok(Ids(first, second))
+    }
+}
+
+async fn ids<const N: usize>(parts: &mut Parts, state: &(impl Send + Sync)) -> Result<[String; N], Problem> {
+    let unreadable = |why: String| Problem::new(Code::InvalidPath, format!("the path cannot be read: {why}"));
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|error| unreadable(error.body_text()))?;
+    let ids: Vec<String> = params.iter().take(N).map(|(_, id)| id.to_owned()).collect();
+    Ok(ids.try_into().expect("only routes with as many ids take them"))
 }

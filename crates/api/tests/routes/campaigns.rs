@@ -275,3 +275,49 @@ fn with(package_id: &str, change: &Value) -> Value {
     campaign.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     campaign
 }
+
+#[tokio::test]
+async fn campaigns_can_be_narrowed_by_state_product_and_name() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    house.operator().product("bell").await;
+    house.operator().device("bell", "1").await;
+    let bell = house.operator().package("bell", "v2", b"ding").await;
+    for (name, package, device) in [
+        ("Hall lights", &lamp.package_id, "lamp_1"),
+        ("Bells", &bell, "bell_1"),
+        ("Garden lights", &lamp.package_id, "lamp_1"),
+    ] {
+        let campaign = json!({"name": name, "package_ids": [package], "devices": {"ids": [device]}});
+        let made = house.operator().post("/api/v1/campaigns", campaign).await.ok(201);
+        let id = text(&made["campaign_id"]);
+        campaign_when(house.viewer(), &id, |c| c["state"] == "draft").await;
+        if name != "Hall lights" {
+            house.operator().post(&format!("/api/v1/campaigns/{id}/start"), json!({})).await.ok(200);
+        }
+    }
+    for (query, wanted) in [
+        ("", vec!["Garden lights", "Bells", "Hall lights"]),
+        ("?state=draft", vec!["Hall lights"]),
+        ("?state=draft&state=running", vec!["Garden lights", "Bells", "Hall lights"]),
+        ("?product_id=lamp", vec!["Garden lights", "Hall lights"]),
+        ("?product_id=lamp&state=running", vec!["Garden lights"]),
+        ("?product_id=none", vec![]),
+        ("?name=LIGHTS", vec!["Garden lights", "Hall lights"]),
+        ("?name=bell&product_id=lamp", vec![]),
+    ] {
+        let page = house.viewer().get(&format!("/api/v1/campaigns{query}")).await.ok(200);
+        let names: Vec<&str> =
+            page["items"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+        assert_eq!(names, wanted, "{query}");
+        assert_eq!(
+            (&page["total"], &page["total_is_capped"]),
+            (&json!(wanted.len()), &json!(false)),
+            "{query}"
+        );
+    }
+    for (query, says) in [("state=done", "`cancelled` are accepted"), ("name=", "1 to 256 characters")] {
+        let refused = house.viewer().get(&format!("/api/v1/campaigns?{query}")).await;
+        assert!(refused.refused(400, "invalid_parameter").contains(says));
+    }
+}

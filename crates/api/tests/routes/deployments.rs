@@ -61,11 +61,95 @@ async fn lists_can_be_narrowed_by_state_and_outcome() {
         ("?state=finished", vec!["lamp_1"]),
         ("?outcome=installed", vec!["lamp_1"]),
         ("?state=finished&outcome=installed", vec!["lamp_1"]),
+        ("?state=released&outcome=installed", vec!["lamp_1", "lamp_2"]),
+        ("?state=finished&outcome=failed", vec![]),
+        ("?state=released&state=queued", vec!["lamp_2"]),
+        ("?outcome=failed&outcome=installed", vec!["lamp_1"]),
         ("?outcome=failed", vec![]),
         ("?state=running", vec![]),
     ] {
+        let page = list(&house, &id, query).await;
+        assert_eq!(devices(&page), wanted, "{query}");
+        assert_eq!(
+            (&page["total"], &page["total_is_capped"]),
+            (&json!(wanted.len()), &json!(false)),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn failures_can_be_narrowed_by_their_result_code() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let other = house.operator().device("lamp", "2").await;
+    house.operator().device("lamp", "3").await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1", "lamp_2", "lamp_3"]).await;
+    for (device, code) in [(&lamp.device, 4), (&other, -7)] {
+        let mut gadget = Gadget::connect(&house, device).await;
+        gadget.told_when_running("v1").await;
+        gadget.report("upgrade_progress_report", json!({"result_code": code, "version": "v1"})).await;
+    }
+    for (query, wanted) in [
+        ("?code=4", vec!["lamp_1"]),
+        ("?code=-7&code=4", vec!["lamp_1", "lamp_2"]),
+        ("?code=4&outcome=failed", vec!["lamp_1"]),
+        ("?code=4&outcome=timed_out", vec![]),
+        ("?code=4&state=released", vec![]),
+        ("?code=none", vec![]),
+    ] {
         assert_eq!(devices(&list(&house, &id, query).await), wanted, "{query}");
     }
+}
+
+#[tokio::test]
+async fn one_device_has_its_latest_run_and_what_it_said_in_it() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let mut gadget = Gadget::connect(&house, &lamp.device).await;
+    gadget.runs("v0").await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    gadget.told_when_running("v1").await;
+    for progress in [10, 20] {
+        let paras = json!({"result_code": 0, "progress": progress, "version": "v1"});
+        gadget.report("upgrade_progress_report", paras).await;
+    }
+    let mut shown = house.viewer().get(&format!("/api/v1/campaigns/{id}/deployments/lamp_1")).await.ok(200);
+    assert_eq!(shown.as_object_mut().unwrap().remove("earlier_runs").unwrap(), json!([]));
+    assert_eq!(shown, only(&house, &id, "").await, "the same as in the list");
+
+    let reports = format!("/api/v1/campaigns/{id}/deployments/lamp_1/reports");
+    let (mut said, mut query) = (Vec::new(), "?limit=2".to_owned());
+    loop {
+        let page = house.viewer().get(&format!("{reports}{query}")).await.ok(200);
+        for report in page["items"].as_array().unwrap() {
+            let payload: Value = serde_json::from_str(report["payload"].as_str().unwrap()).unwrap();
+            let event = &payload["services"][0];
+            said.push((text(&event["event_type"]), event["paras"]["progress"].as_u64()));
+            assert_eq!(report["campaign_id"], id);
+            assert!(report["reading"].is_object());
+        }
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        query = format!("?limit=2&cursor={cursor}");
+    }
+    let word = |name: &str, progress| (name.to_owned(), progress);
+    let progress = "upgrade_progress_report";
+    assert_eq!(said, [word(progress, Some(20)), word(progress, Some(10)), word("version_report", None)]);
+}
+
+#[tokio::test]
+async fn a_device_that_is_not_in_the_campaign_is_not_found() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    house.operator().device("lamp", "2").await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    campaign_when(house.viewer(), &id, |c| c["state"] == "running").await;
+    for path in ["lamp_2", "nobody", "lamp_2/reports", "%20", "nobody/reports"] {
+        let refused = house.viewer().get(&format!("/api/v1/campaigns/{id}/deployments/{path}")).await;
+        assert!(refused.refused(404, "not_found").contains("no deployment on device"), "{path}");
+    }
+    let elsewhere = house.viewer().get("/api/v1/campaigns/0123/deployments/lamp_1").await;
+    assert!(elsewhere.refused(404, "not_found").contains("no campaign 0123"));
 }
 
 #[tokio::test]
@@ -76,7 +160,7 @@ async fn a_word_that_is_none_is_refused_with_the_ones_that_are() {
     for (query, words) in [
         ("state=installed", ["`state` is `installed`", "`queued`", "`finished` are accepted"]),
         ("outcome=running", ["`outcome` is `running`", "`installed`", "`removed` are accepted"]),
-        ("state=running&outcome=failed", ["`state` is `running`", "`outcome`", "`finished`"]),
+        ("code=four", ["`code` is `four`", "integer", "`none` is accepted"]),
     ] {
         let refused = house.viewer().get(&format!("/api/v1/campaigns/{id}/deployments?{query}")).await;
         let message = refused.refused(400, "invalid_parameter");

@@ -140,6 +140,21 @@ impl Label {
         matches!(self, Label::Finished(_))
     }
 
+    /// Whether it ended without success, and not because an operator stopped it.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Label::Finished(kind) => kind.is_failure(),
+            Label::Queued
+            | Label::Released
+            | Label::Asked
+            | Label::Offered
+            | Label::Running
+            | Label::Confirming
+            | Label::Waiting => false,
+        }
+    }
+
     /// Whether the device is at work on it: `asked` to `confirming`.
     ///
     /// A device has at most one such deployment, and only these count against concurrency limits.
@@ -165,6 +180,21 @@ impl Label {
 }
 
 impl OutcomeKind {
+    /// Whether it is neither a success nor an operator's stop: what the published platform calls `Fail`.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            OutcomeKind::Installed | OutcomeKind::AlreadyInstalled | OutcomeKind::Cancelled => false,
+            OutcomeKind::Failed
+            | OutcomeKind::TimedOut
+            | OutcomeKind::VersionMismatch
+            | OutcomeKind::NotEligible
+            | OutcomeKind::Conflict
+            | OutcomeKind::Superseded
+            | OutcomeKind::Removed => true,
+        }
+    }
+
     /// The stable name, in the API, in `counts` and in what is stored.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -186,6 +216,16 @@ impl OutcomeKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_whatever_is_neither_a_success_nor_stopped() {
+        let failures: alloc::vec::Vec<_> =
+            Label::ALL.iter().filter(|label| label.is_failure()).map(|label| label.name()).collect();
+        assert_eq!(
+            failures,
+            ["failed", "timed_out", "version_mismatch", "not_eligible", "conflict", "superseded", "removed"]
+        );
+    }
 
     #[test]
     fn names_are_stored_and_therefore_pinned() {

@@ -215,7 +215,16 @@ impl Platform {
 
     /// `None` while the campaign is being prepared.
     async fn find_deployment(&self, campaign: &str, device: &DeviceId) -> Option<DeploymentView> {
-        let all = self.engine.deployments(campaign, None, Page { after: None, limit: 1000 }).await.unwrap();
+        let all = self
+            .engine
+            .deployments(
+                campaign,
+                otaru_engine::DeploymentFilter::default(),
+                Page { after: None, limit: 1000 },
+            )
+            .await
+            .unwrap()
+            .0;
         all.into_iter().find(|d| d.device_id == device.as_str())
     }
 

@@ -1,23 +1,28 @@
 //! The few MQTT 3.1.1 packets that the load generator says and hears, as bytes.
 
+/// What stands before the two digits of the progress: in the member for it, and in the description.
+const BEFORE_PROGRESS: [&[u8]; 2] = [b"\"progress\":", b"processing, "];
+
 /// A PUBLISH at QoS 1 that only needs its packet id and a progress filled in.
 pub(super) struct Report {
     frame: Vec<u8>,
     id_at: usize,
     payload_at: usize,
     /// Where the two digits of the progress are, if the payload has two there.
-    progress_at: Option<usize>,
+    progress_at: [Option<usize>; 2],
 }
 
 impl Report {
     pub(super) fn new(topic: &str, payload: &[u8]) -> Report {
         let mut frame = Vec::new();
         let (id_at, payload_at) = publish(&mut frame, topic, 0, payload);
-        let member = b"\"progress\":";
-        let progress_at = payload
-            .windows(member.len() + 2)
-            .position(|part| part.starts_with(member) && part[member.len()..].iter().all(u8::is_ascii_digit))
-            .map(|at| payload_at + at + member.len());
+        let progress_at = BEFORE_PROGRESS.map(|before| {
+            let mut parts = payload.windows(before.len() + 2);
+            let at = parts.position(|part| {
+                part.starts_with(before) && part[before.len()..].iter().all(u8::is_ascii_digit)
+            });
+            at.map(|at| payload_at + at + before.len())
+        });
         Report { frame, id_at, payload_at, progress_at }
     }
 
@@ -26,12 +31,13 @@ impl Report {
     }
 
     /// Appends the packet with this id. Progress goes round from 10 to 99, so that no two reports in a row are
-    /// equal and none says that the upgrade is done.
+    /// equal and none says that the upgrade is done. A server that keeps the highest progress still has something
+    /// to write with each report: the description says it too.
     pub(super) fn write(&self, out: &mut Vec<u8>, id: u16) {
         let begin = out.len();
         out.extend_from_slice(&self.frame);
         out[begin + self.id_at..][..2].copy_from_slice(&id.to_be_bytes());
-        if let Some(at) = self.progress_at {
+        for at in self.progress_at.into_iter().flatten() {
             let [tens, ones] = two_digits(10 + id % 90);
             out[begin + at] = tens;
             out[begin + at + 1] = ones;
@@ -135,7 +141,10 @@ mod tests {
 
     #[test]
     fn a_report_is_read_back_with_its_id_and_a_progress_that_moves() {
-        let report = Report::new("$oc/devices/d/sys/events/up", br#"{"paras":{"progress":50,"x":1}}"#);
+        let report = Report::new(
+            "$oc/devices/d/sys/events/up",
+            br#"{"paras":{"progress":50,"x":"processing, 50 %"}}"#,
+        );
         let read_back = |id| {
             let mut out = vec![1, 2, 3];
             report.write(&mut out, id);
@@ -146,8 +155,11 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(read_back(1), (Some(1), r#"{"paras":{"progress":11,"x":1}}"#.to_owned()));
-        assert_eq!(read_back(89), (Some(89), r#"{"paras":{"progress":99,"x":1}}"#.to_owned()));
+        assert_eq!(read_back(1), (Some(1), r#"{"paras":{"progress":11,"x":"processing, 11 %"}}"#.to_owned()));
+        assert_eq!(
+            read_back(89),
+            (Some(89), r#"{"paras":{"progress":99,"x":"processing, 99 %"}}"#.to_owned())
+        );
         assert_eq!(read_back(65_535).0, Some(65_535));
     }
 

@@ -442,7 +442,7 @@ fn speaker(config: &LoadConfig, number: usize) -> Result<Speaker, LoadError> {
         };
         encode_progress_report(&device, &report, Some(now_ms))
     };
-    let words = "upgrade processing".to_owned();
+    let words = "upgrade processing, 50 %".to_owned();
     let bare = progress_of(words.clone()).len();
     // The description brings a report to the wanted size, as a talkative device does.
     let payload = progress_of(words + &".".repeat(config.payload_bytes.saturating_sub(bare)));

@@ -6,11 +6,9 @@ use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::{Deployment, Label, OutcomeKind};
 
-use super::world::{
-    Must, NOW, PRODUCT, World, finished, id, new_campaign, new_device, offered, released, tags,
-};
+use super::world::{Must, NOW, PRODUCT, World, finished, id, new_campaign, new_device, released, tags};
 use crate::{
-    CampaignKey, DeploymentFilter, DeviceKey, NewCampaign, NewDevice, PackageKey, Page, StoreError, Targets,
+    CampaignFilter, CampaignKey, DeviceKey, NewCampaign, NewDevice, PackageKey, Page, StoreError, Targets,
 };
 
 pub(super) async fn a_campaign_begins_empty_and_in_preparation(world: &World) {
@@ -218,7 +216,7 @@ pub(super) async fn campaigns_are_listed_newest_first(world: &World) {
     }
     let (mut walked, mut after) = (Vec::new(), None);
     loop {
-        let page = world.store.campaigns(Page { after, limit: 3 }).await.must();
+        let page = world.store.campaigns(CampaignFilter::default(), Page { after, limit: 3 }).await.must();
         let Some((last, _)) = page.last() else { break };
         after = Some(last.key);
         walked.extend(page.into_iter().map(|(row, _)| row.campaign_id));
@@ -248,37 +246,6 @@ pub(super) async fn queued_deployments_are_released_in_chunks(world: &World) {
     assert_eq!(world.store.next_wake().await.must(), Some(otaru_core::ServiceTime(77)));
     let refused = world.store.release_chunk(CampaignKey(99), 1, NOW, &released(77)).await;
     assert!(matches!(refused, Err(StoreError::Missing { what: "campaign", .. })));
-}
-
-pub(super) async fn deployments_are_listed_by_label_and_paged_without_gaps(world: &World) {
-    let devices = world.devices(10).await;
-    let campaign = world.filled("c1", &released(9)).await;
-    let other = world.filled("c2", &released(9)).await;
-    for (number, deployment) in [
-        (1, offered(9)),
-        (4, finished(OutcomeKind::Installed)),
-        (6, finished(OutcomeKind::Failed)),
-        (7, offered(9)),
-    ] {
-        world.put(campaign, devices[number], deployment).await.must();
-    }
-    let of = async |filter: DeploymentFilter| -> Vec<usize> {
-        let records = world.deployments(campaign, filter).await;
-        let place = |device| devices.iter().position(|known| *known == device).must();
-        records.iter().map(|record| place(record.row.device)).collect()
-    };
-    assert_eq!(of(DeploymentFilter::default()).await, (0..10).collect::<Vec<_>>());
-    assert_eq!(of(DeploymentFilter::only(Label::Offered)).await, [1, 7]);
-    assert!(of(DeploymentFilter::only(Label::Queued)).await.is_empty());
-    assert_eq!(of(DeploymentFilter::in_state("finished").must()).await, [4, 6]);
-    assert_eq!(of(DeploymentFilter::in_state("released").must()).await, [0, 2, 3, 5, 8, 9]);
-    assert_eq!(DeploymentFilter::in_state("installed"), None, "that is an outcome");
-    let mixed = BTreeSet::from([Label::Offered, Label::Finished(OutcomeKind::Failed)]);
-    assert_eq!(of(DeploymentFilter { labels: Some(mixed) }).await, [1, 6, 7]);
-    let one = &world.deployments(other, DeploymentFilter::default()).await[2];
-    assert_eq!((one.device_id.as_str(), one.campaign_id.as_str()), ("device00002", "c2"));
-    assert_eq!(world.store.deployment(one.row.key).await.must().as_ref(), Some(one));
-    assert_eq!(world.store.deployment(crate::DeploymentKey(9_999)).await.must(), None);
 }
 
 pub(super) async fn the_deployments_of_a_device_come_newest_first(world: &World) {

@@ -95,7 +95,7 @@ pub(super) async fn a_child_is_imported_after_its_gateway(world: &World) {
         .iter()
         .map(|became| match became {
             Imported::Created { joined, .. } => *joined,
-            other => panic!("{other:?}"),
+            other @ (Imported::Exists | Imported::Refused(_)) => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(joined, [None, Some((gateway, 1)), Some((gateway, 2))]);

@@ -7,6 +7,7 @@ mod campaigns;
 mod children;
 mod devices;
 mod imports;
+mod lists;
 mod logs;
 mod notes;
 mod packages;
@@ -77,8 +78,15 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             starting_and_ending_leave_their_times,
             campaigns_are_listed_newest_first,
             queued_deployments_are_released_in_chunks,
-            deployments_are_listed_by_label_and_paged_without_gaps,
             the_deployments_of_a_device_come_newest_first;
+        lists:
+            deployments_are_listed_by_label_and_paged_without_gaps,
+            failures_are_listed_by_the_code_of_their_last_report,
+            a_code_counts_once_the_deployment_has_ended,
+            the_runs_of_a_device_come_newest_first,
+            the_reports_of_a_campaign_are_found_among_the_others,
+            campaigns_are_listed_by_state_product_and_name,
+            a_deleted_device_is_told_nothing_more;
         batches:
             what_is_wanted_is_loaded_with_all_that_belongs_to_it,
             what_does_not_exist_is_absent,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
-use otaru_core::deployment::Label;
 use otaru_proto::DeviceId;
 
 use super::campaigns::count;
@@ -78,8 +77,7 @@ impl Tables {
             loaded.due = due.take(limit as usize).map(|(_, key)| *key).collect();
         }
         if let Some((campaign, after, limit)) = wanted.unfinished_of {
-            let labels = Label::ALL.into_iter().filter(|label| !label.is_finished());
-            loaded.unfinished = self.listed(campaign, labels, after, limit);
+            loaded.unfinished = self.listed(campaign, &DeploymentFilter::unfinished(), Page { after, limit });
         }
         for key in loaded.due.iter().chain(&loaded.unfinished) {
             keys.extend(self.deployments.get(key).map(|row| row.device));

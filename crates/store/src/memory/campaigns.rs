@@ -11,6 +11,7 @@ use super::devices::has_tags;
 use super::packages::after;
 use super::tables::{Campaign, Tables, next_key};
 use crate::error::StoreError;
+use crate::limits::{CODES_MAX, COUNTED_MAX};
 use crate::rows::*;
 use crate::rules::{self, action};
 
@@ -201,8 +202,17 @@ impl Tables {
             }
         }
         let label = row.deployment.label();
-        self.deployments_by_device.insert((row.device, row.campaign, row.run), key);
-        self.deployments_by_label.insert((row.campaign, label, key));
+        let (device, campaign, run) = (row.device, row.campaign, row.run);
+        self.deployments_by_device.insert((device, campaign, run), key);
+        // Of a device's runs only the latest is in lists.
+        let earlier = self.deployments_by_device.get(&(device, campaign, run.saturating_sub(1)));
+        if let Some(replaced) = earlier.and_then(|key| self.deployments.get(key)) {
+            let label = replaced.deployment.label();
+            self.deployments_by_label.remove(&(campaign, label, replaced.key));
+        }
+        if !self.deployments_by_device.contains_key(&(device, campaign, run.saturating_add(1))) {
+            self.deployments_by_label.insert((campaign, label, key));
+        }
         if !label.is_finished() {
             self.unfinished_by_device.insert((row.device, key));
         }
@@ -255,19 +265,23 @@ impl Tables {
         self.deployments_by_label.range(all).map(|(_, _, key)| *key)
     }
 
-    /// A campaign's deployments under these labels after `after`, at most `limit`, oldest first.
+    /// A campaign's deployments that the filter takes, after `page.after`, at most `page.limit`, oldest first.
     pub(super) fn listed(
         &self,
         campaign: CampaignKey,
-        labels: impl IntoIterator<Item = Label>,
-        after: Option<DeploymentKey>,
-        limit: u32,
+        filter: &DeploymentFilter,
+        page: Page<DeploymentKey>,
     ) -> Vec<DeploymentKey> {
+        let has_code = |key: &DeploymentKey| match &filter.codes {
+            Some(codes) => self.deployments.get(key).is_some_and(|row| codes.contains(&rules::code_of(row))),
+            None => true,
+        };
+        let limit = page.limit as usize;
         let mut keys = BTreeSet::new();
-        for label in labels {
-            keys.extend(self.labelled(campaign, label, after).take(limit as usize));
+        for label in filter.taken() {
+            keys.extend(self.labelled(campaign, label, page.after).filter(has_code).take(limit));
         }
-        keys.into_iter().take(limit as usize).collect()
+        keys.into_iter().take(limit).collect()
     }
 
     pub(super) fn unfinished_of(&self, device: DeviceKey) -> impl Iterator<Item = &DeploymentRow> {
@@ -292,11 +306,21 @@ impl Tables {
 
     pub(crate) fn campaigns(
         &self,
+        filter: &CampaignFilter,
         page: Page<CampaignKey>,
     ) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
         let older = page.after.unwrap_or(CampaignKey(i64::MAX));
-        let rows = self.campaigns.range(..older).rev().take(page.limit as usize);
-        Ok(rows.map(|(_, campaign)| (CampaignRow::clone(&campaign.row), campaign.counts.clone())).collect())
+        let rows =
+            self.campaigns.range(..older).rev().filter(|(_, campaign)| is_wanted(&campaign.row, filter));
+        let page = rows.take(page.limit as usize);
+        Ok(page.map(|(_, campaign)| (CampaignRow::clone(&campaign.row), campaign.counts.clone())).collect())
+    }
+
+    pub(crate) fn count_campaigns(&self, filter: &CampaignFilter) -> Result<Total, StoreError> {
+        let n = self.campaigns.values().filter(|campaign| is_wanted(&campaign.row, filter)).count() as u64;
+        let most = u64::from(COUNTED_MAX);
+        let is_capped = filter.name_part.is_some() && n > most;
+        Ok(Total { n: if is_capped { most } else { n }, is_capped })
     }
 
     pub(crate) fn unfilled_campaigns(&self) -> Result<Vec<CampaignKey>, StoreError> {
@@ -325,8 +349,12 @@ impl Tables {
         filter: &DeploymentFilter,
         page: Page<DeploymentKey>,
     ) -> Result<Vec<DeploymentRecord>, StoreError> {
-        let labels = Label::ALL.into_iter().filter(|label| filter.takes(*label));
-        let keys = self.listed(campaign, labels, page.after, page.limit);
+        if filter.codes.as_ref().is_some_and(|codes| codes.len() > CODES_MAX) {
+            return Err(StoreError::Constraint(format!(
+                "more than {CODES_MAX} result codes in one question"
+            )));
+        }
+        let keys = self.listed(campaign, filter, page);
         let mut records = Vec::with_capacity(keys.len());
         for key in keys {
             records.extend(self.deployment(key)?);
@@ -360,6 +388,20 @@ impl Tables {
         }
     }
 
+    pub(crate) fn runs(
+        &self,
+        campaign: CampaignKey,
+        device: DeviceKey,
+        limit: u32,
+    ) -> Result<Vec<DeploymentRecord>, StoreError> {
+        let runs = (device, campaign, 0)..=(device, campaign, u32::MAX);
+        let mut records = Vec::new();
+        for (_, key) in self.deployments_by_device.range(runs).rev().take(limit as usize) {
+            records.extend(self.deployment(*key)?);
+        }
+        Ok(records)
+    }
+
     pub(crate) fn deployments_of_device(
         &self,
         device: DeviceKey,
@@ -374,6 +416,16 @@ impl Tables {
         }
         Ok(records)
     }
+}
+
+/// Whether everything that the filter asks for holds.
+fn is_wanted(row: &CampaignRow, filter: &CampaignFilter) -> bool {
+    filter.states.as_ref().is_none_or(|states| states.contains(&row.state))
+        && filter.product_id.as_ref().is_none_or(|product_id| *product_id == row.product_id)
+        && filter
+            .name_part
+            .as_ref()
+            .is_none_or(|part| row.name.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
 }
 
 /// Moves one counter; a counter that is zero is not there.

@@ -7,8 +7,9 @@ use otaru_core::WallTime;
 use otaru_proto::DeviceId;
 
 use super::packages::after;
-use super::tables::{Device, Tables, next_key};
+use super::tables::{Device, Report, Tables, next_key};
 use crate::error::StoreError;
+use crate::limits::REPORTS_LOOKED_AT;
 use crate::rows::*;
 use crate::rules::{self, action};
 
@@ -330,31 +331,57 @@ impl Tables {
         before: Option<ReportSeq>,
         limit: u32,
     ) -> Result<Vec<ReportRecord>, StoreError> {
-        let kept = |seq: ReportSeq| self.reports.get(&seq).filter(|kept| kept.report.device == device);
-        let mut next = match before {
-            Some(before) => kept(before).and_then(|kept| kept.previous),
+        let walked = self.walk(device, before).take(limit as usize);
+        Ok(walked.map(|(seq, found)| self.report_record(seq, found)).collect())
+    }
+
+    pub(crate) fn campaign_reports(
+        &self,
+        campaign: CampaignKey,
+        device: DeviceKey,
+        before: Option<ReportSeq>,
+        limit: u32,
+    ) -> Result<CampaignReports, StoreError> {
+        let mut page = CampaignReports::default();
+        for ((seq, found), looked_at) in self.walk(device, before).zip(1..) {
+            let deployment = found.report.deployment.and_then(|key| self.deployments.get(&key));
+            if deployment.is_some_and(|row| row.campaign == campaign) {
+                page.reports.push(self.report_record(seq, found));
+            }
+            if page.reports.len() >= limit as usize || looked_at >= REPORTS_LOOKED_AT {
+                page.before = found.previous.map(|_| seq);
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// The reports of a device, the newest first.
+    fn walk(
+        &self,
+        device: DeviceKey,
+        before: Option<ReportSeq>,
+    ) -> impl Iterator<Item = (ReportSeq, &Report)> {
+        let kept = move |seq: ReportSeq| {
+            self.reports.get(&seq).filter(|kept| kept.report.device == device).map(|kept| (seq, kept))
+        };
+        let first = match before {
+            Some(before) => kept(before).and_then(|(_, kept)| kept.previous),
             None => self.devices.get(&device).and_then(|device| device.state.last_report),
         };
-        let mut reports = Vec::new();
-        while let Some(seq) = next
-            && reports.len() < limit as usize
-            && let Some(found) = kept(seq)
-        {
-            next = found.previous;
-            let campaign = found
-                .report
-                .deployment
-                .and_then(|key| self.deployments.get(&key))
-                .and_then(|deployment| self.campaigns.get(&deployment.campaign));
-            reports.push(ReportRecord {
-                seq,
-                received_at: found.report.received_at,
-                payload: found.report.payload.to_vec(),
-                reading: found.report.reading.clone(),
-                campaign_id: campaign.map(|campaign| campaign.row.campaign_id.clone()),
-            });
+        std::iter::successors(first.and_then(kept), move |(_, last)| last.previous.and_then(kept))
+    }
+
+    fn report_record(&self, seq: ReportSeq, found: &Report) -> ReportRecord {
+        let deployment = found.report.deployment.and_then(|key| self.deployments.get(&key));
+        let campaign = deployment.and_then(|deployment| self.campaigns.get(&deployment.campaign));
+        ReportRecord {
+            seq,
+            received_at: found.report.received_at,
+            payload: found.report.payload.to_vec(),
+            reading: found.report.reading.clone(),
+            campaign_id: campaign.map(|campaign| campaign.row.campaign_id.clone()),
         }
-        Ok(reports)
     }
 }
 

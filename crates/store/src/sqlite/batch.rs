@@ -8,16 +8,16 @@
 use std::collections::BTreeSet;
 
 use otaru_core::WallTime;
-use otaru_core::deployment::Label;
-use otaru_proto::{DeviceId, ResultCode};
+use otaru_proto::DeviceId;
 use rusqlite::Connection;
 
 use super::Tx;
 use super::campaigns::counts;
 use super::columns::{Statements, to_json};
-use super::deployments::{deployment_by_key, deployment_columns, deployment_row, listed, next_wake};
+use super::deployments::{deployment_by_key, deployment_columns, deployment_row, next_wake};
 use super::devices::{device_state, kept_device, key_of};
 use super::history::say_columns;
+use super::lists::deployment_keys;
 use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::{self, Before, Remembered, Stored, Writes};
@@ -37,8 +37,7 @@ pub(super) const UNFINISHED: &str = concat!(
 );
 
 /// Writes a deployment that stays where it is: names no indexed column, so that the indexes are left alone.
-pub(super) const WRITE_STAYING: &str =
-    "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4 WHERE key = ?1";
+pub(super) const WRITE_STAYING: &str = "UPDATE deployment SET body = ?2, updated_at = ?3 WHERE key = ?1";
 
 /// Writes a deployment that lists and timers see elsewhere from now on.
 const WRITE_MOVING: &str = "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4, label = ?5,
@@ -106,8 +105,8 @@ impl Tx<'_> {
             }
         }
         if let Some((campaign, after, limit)) = wanted.unfinished_of {
-            let labels = Label::ALL.into_iter().filter(|label| !label.is_finished());
-            loaded.unfinished = listed(self.conn, campaign, labels, after, limit)?;
+            loaded.unfinished =
+                deployment_keys(self.conn, campaign, &DeploymentFilter::unfinished(), Page { after, limit })?;
             for deployment in &loaded.unfinished {
                 keys.extend(Table(self.conn).deployment(*deployment)?.map(|before| before.device));
             }
@@ -188,13 +187,13 @@ impl Tx<'_> {
         let mut moves = self.conn.statement(WRITE_MOVING)?;
         for write in &writes.deployments {
             let row = &write.row;
-            let code = row.deployment.result_code.map(ResultCode::to_wire);
             let body = to_json(&row.deployment)?;
             if write.moves() {
                 let wake_at = write.wake_at.map(|at| at.0);
+                let code = write.code;
                 moves.execute((row.key, code, &body, row.updated_at.0, write.label.name(), wake_at))?;
             } else {
-                stays.execute((row.key, code, &body, row.updated_at.0))?;
+                stays.execute((row.key, &body, row.updated_at.0))?;
             }
         }
         for ((campaign, label), by) in &writes.counters {

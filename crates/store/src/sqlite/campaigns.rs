@@ -216,22 +216,6 @@ impl Reading<'_> {
         }
     }
 
-    pub(crate) fn campaigns(
-        &self,
-        page: Page<CampaignKey>,
-    ) -> Result<Vec<(CampaignRow, Counts)>, StoreError> {
-        let keys: Vec<CampaignKey> = self.conn.all(
-            "SELECT key FROM campaign WHERE key < ?1 ORDER BY key DESC LIMIT ?2",
-            (page.after.map_or(i64::MAX, |key| key.0), page.limit),
-            |row| row.get(0),
-        )?;
-        let mut campaigns = Vec::with_capacity(keys.len());
-        for key in keys {
-            campaigns.extend(self.campaign_by_key(key)?);
-        }
-        Ok(campaigns)
-    }
-
     pub(crate) fn unfilled_campaigns(&self) -> Result<Vec<CampaignKey>, StoreError> {
         self.conn.all("SELECT key FROM campaign WHERE filled = 0 ORDER BY key", [], |row| row.get(0))
     }

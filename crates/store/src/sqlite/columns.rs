@@ -162,10 +162,10 @@ pub(super) trait Statements {
 
 impl Statements for Connection {
     fn statement(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {
-        Ok(self.prepare_cached(sql)?)
+        Ok(prepared(self, sql)?)
     }
     fn run(&self, sql: &str, values: impl Params) -> Result<usize, StoreError> {
-        Ok(self.prepare_cached(sql)?.execute(values)?)
+        Ok(prepared(self, sql)?.execute(values)?)
     }
     fn one<T>(
         &self,
@@ -173,7 +173,7 @@ impl Statements for Connection {
         values: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
-        Ok(self.prepare_cached(sql)?.query_row(values, read).optional()?)
+        Ok(prepared(self, sql)?.query_row(values, read).optional()?)
     }
     fn all<T>(
         &self,
@@ -181,10 +181,16 @@ impl Statements for Connection {
         values: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.prepare_cached(sql)?;
+        let mut statement = prepared(self, sql)?;
         let rows = statement.query_map(values, read)?;
         Ok(rows.collect::<rusqlite::Result<Vec<T>>>()?)
     }
+}
+
+fn prepared<'c>(conn: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+    #[cfg(test)]
+    super::plans::note(sql);
+    conn.prepare_cached(sql)
 }
 
 /// Device rows kept by the writer: some 500 bytes each.

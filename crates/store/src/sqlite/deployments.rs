@@ -1,13 +1,11 @@
 //! Deployments: single ones, and lists of them.
 
-use std::collections::BTreeSet;
-
 use otaru_core::ServiceTime;
-use otaru_core::deployment::Label;
 use rusqlite::{Connection, Row};
 
 use super::Reading;
 use super::columns::{Columns, Statements};
+use super::lists::deployment_keys;
 use crate::error::StoreError;
 use crate::rows::*;
 
@@ -44,33 +42,8 @@ pub(super) fn deployment_by_key(
     )
 }
 
-/// A campaign's deployments under one label, oldest first.
-pub(super) const LISTED: &str =
-    "SELECT key FROM deployment WHERE campaign = ?1 AND label = ?2 AND key > ?3 ORDER BY key LIMIT ?4";
-
 pub(super) const NEXT_WAKE: &str =
     "SELECT wake_at FROM deployment WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
-
-/// A campaign's deployments under these labels after `after`, at most `limit`, oldest first; each with its device.
-///
-/// Walks the index once per label and merges: SQLite would read and sort all of them.
-pub(super) fn listed(
-    conn: &Connection,
-    campaign: CampaignKey,
-    labels: impl IntoIterator<Item = Label>,
-    after: Option<DeploymentKey>,
-    limit: u32,
-) -> Result<Vec<DeploymentKey>, StoreError> {
-    let mut keys = BTreeSet::new();
-    for label in labels {
-        let of_label: Vec<DeploymentKey> =
-            conn.all(LISTED, (campaign, label.name(), after.map_or(0, |key| key.0), limit), |row| {
-                row.get(0)
-            })?;
-        keys.extend(of_label);
-    }
-    Ok(keys.into_iter().take(limit as usize).collect())
-}
 
 /// The earliest deadline there is.
 pub(super) fn next_wake(conn: &Connection) -> Result<Option<ServiceTime>, StoreError> {
@@ -88,8 +61,7 @@ impl Reading<'_> {
         filter: &DeploymentFilter,
         page: Page<DeploymentKey>,
     ) -> Result<Vec<DeploymentRecord>, StoreError> {
-        let labels = Label::ALL.into_iter().filter(|label| filter.takes(*label));
-        let keys = listed(self.conn, campaign, labels, page.after, page.limit)?;
+        let keys = deployment_keys(self.conn, campaign, filter, page)?;
         let mut records = Vec::with_capacity(keys.len());
         for key in keys {
             records.extend(self.deployment(key)?);
@@ -108,6 +80,16 @@ impl Reading<'_> {
     ) -> Result<Option<DeploymentRecord>, StoreError> {
         let sql = records_where("t.device = ?1 AND t.campaign = ?2 ORDER BY t.run DESC LIMIT 1");
         self.conn.one(&sql, (device, campaign), deployment_record)
+    }
+
+    pub(crate) fn runs(
+        &self,
+        campaign: CampaignKey,
+        device: DeviceKey,
+        limit: u32,
+    ) -> Result<Vec<DeploymentRecord>, StoreError> {
+        let sql = records_where("t.device = ?1 AND t.campaign = ?2 ORDER BY t.run DESC LIMIT ?3");
+        self.conn.all(&sql, (device, campaign, limit), deployment_record)
     }
 
     pub(crate) fn deployments_of_device(

@@ -317,9 +317,10 @@ impl Tx<'_> {
             (key, now.0),
         )?;
         self.forget_notes(key)?;
-        self.conn.run("DELETE FROM outbox WHERE via = ?1 OR device = ?1", [key])?;
+        self.conn.run("DELETE FROM outbox WHERE via = ?1", [key])?;
         let mut version = None;
         if let Some(gateway) = gateway {
+            self.conn.run("DELETE FROM outbox WHERE via = ?1 AND device = ?2", (gateway, key))?;
             version = Some(self.topology_changed(gateway, -1)?);
             self.conn.run("UPDATE device SET departed = ?2 WHERE key = ?1", (key, version))?;
         }

@@ -177,7 +177,8 @@ impl Tx<'_> {
         }
         let mut moved: Vec<(DeploymentKey, DeviceKey)> = self.conn.all(
             "UPDATE deployment SET label = ?3, wake_at = ?4, result_code = ?5, body = ?6, updated_at = ?7
-             WHERE key IN (SELECT key FROM deployment WHERE campaign = ?1 AND label = 'queued' ORDER BY key LIMIT ?2)
+             WHERE key IN (SELECT key FROM deployment WHERE campaign = ?1 AND label = 'queued'
+                 AND replaced = 0 ORDER BY key LIMIT ?2)
              RETURNING key, device",
             (
                 key,
@@ -199,7 +200,7 @@ impl Tx<'_> {
         let more: bool = self
             .conn
             .one(
-                "SELECT EXISTS (SELECT 1 FROM deployment WHERE campaign = ?1 AND label = 'queued')",
+                "SELECT EXISTS (SELECT 1 FROM deployment WHERE campaign = ?1 AND label = 'queued' AND replaced = 0)",
                 [key],
                 |row| row.get(0),
             )?

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0002_children.sql"),
     include_str!("schema/0003_certificates.sql"),
     include_str!("schema/0004_notes.sql"),
+    include_str!("schema/0005_lists.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.
@@ -123,6 +124,53 @@ mod tests {
             .query_row("SELECT auth, fingerprint FROM device", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap();
         assert_eq!(kept, ("secret".to_owned(), None));
+    }
+
+    /// A deployment's label and result code.
+    type Deployed<'a> = (&'a str, Option<i64>);
+
+    /// A store as the fourth step left it: one product, and a campaign in each of these states, which has these
+    /// deployments.
+    fn with_campaigns(campaigns: &[(&str, &[Deployed<'_>])]) -> Connection {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &STEPS[..4]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO project (project_id, created_at) VALUES ('p', 0);
+             INSERT INTO product (project, product_id, name, created_at) VALUES (1, 'p', '', 0);",
+        )
+        .unwrap();
+        for (number, (state, deployments)) in (1_i64..).zip(campaigns) {
+            conn.execute(
+                "INSERT INTO campaign (product, campaign_id, name, state, started, filled, policy, targets, created_at,
+                     created_by) VALUES (1, ?1, '', ?2, 1, 1, '{}', '{}', 0, '')",
+                (number, state),
+            )
+            .unwrap();
+            for (device, (label, code)) in (1_i64..).zip(*deployments) {
+                conn.execute(
+                    "INSERT INTO deployment (campaign, device, run, wave, label, result_code, body, created_at, updated_at)
+                     VALUES (?1, ?2, 1, 0, ?3, ?4, '{}', 0, 0)",
+                    (number, device, label, code),
+                )
+                .unwrap();
+            }
+        }
+        conn
+    }
+
+    #[test]
+    fn campaigns_from_before_there_were_totals_are_counted() {
+        let mut conn = with_campaigns(&[("running", &[]), ("draft", &[]), ("running", &[])]);
+        bring_up_to_date(&mut conn).unwrap();
+        let mut statement =
+            conn.prepare("SELECT product, state, n FROM campaign_tally ORDER BY product, state").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let counted: Vec<(i64, String, i64)> = rows.map(Result::unwrap).collect();
+        let row = |product, state: &str, n| (product, state.to_owned(), n);
+        assert_eq!(
+            counted,
+            [row(0, "draft", 1), row(0, "running", 2), row(1, "draft", 1), row(1, "running", 2)]
+        );
     }
 
     #[test]

@@ -23,6 +23,13 @@ macro_rules! unfinished {
     };
 }
 
+/// The condition of the index `deployment_failed`, likewise.
+macro_rules! failure {
+    () => {
+        "label IN ('failed', 'timed_out', 'version_mismatch', 'not_eligible', 'conflict', 'superseded', 'removed')"
+    };
+}
+
 mod access;
 mod batch;
 mod campaigns;
@@ -35,9 +42,12 @@ mod fill;
 mod history;
 mod import;
 mod life;
+mod lists;
 mod migrate;
 mod notes;
 mod packages;
+#[cfg(test)]
+mod plans;
 mod products;
 mod readers;
 #[cfg(test)]

@@ -118,7 +118,7 @@ impl Tx<'_> {
             .ok_or_else(|| StoreError::Missing { what: "package", id: package_id.to_owned() })?;
         let used_by: Option<String> = self.conn.one(
             "SELECT c.campaign_id FROM campaign_package u CROSS JOIN campaign c ON c.key = u.campaign
-             WHERE u.package = ?1 ORDER BY c.key LIMIT 1",
+             WHERE u.package = ?1 ORDER BY u.campaign LIMIT 1",
             [key],
             |row| row.get(0),
         )?;

@@ -306,7 +306,6 @@ async fn every_hot_question_has_its_index() {
         (batch::UNFINISHED.to_owned(), "deployment_unfinished"),
         (batch::DUE.to_owned(), "deployment_due"),
         (deployments::NEXT_WAKE.to_owned(), "deployment_due"),
-        (deployments::LISTED.to_owned(), "deployment_listed"),
         (devices::KEY_OF.to_owned(), "device_by_id"),
         (batch::SILENCE.to_owned(), "outbox_by_session"),
         (devices::changes("joined", devices::CAME), "device_joined"),

@@ -1,0 +1,113 @@
+//! What operators read of campaigns: lists of them, lists of their deployments, and one device's part in one.
+//!
+//! Always true:
+//! - A list is read page by page, and a page costs what it holds.
+//! - What is counted comes from counters, or counting stops and says so.
+
+use std::sync::Arc;
+
+use otaru_core::campaign::PackageFacts;
+use otaru_proto::DeviceId;
+use otaru_store::{
+    CampaignFilter, CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeploymentRecord,
+    DeviceKey, PackageRow, Page, ReportSeq, StoreError, Total,
+};
+
+use crate::batch::facts_of;
+use crate::campaigns::CampaignError;
+use crate::driver::Engine;
+use crate::limits::RUNS_SHOWN;
+use crate::views::{DeploymentView, ReportView};
+
+impl Engine {
+    /// Campaigns that `filter` takes, the newest first, and how many there are.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn campaigns(
+        &self,
+        filter: CampaignFilter,
+        page: Page<CampaignKey>,
+    ) -> Result<(Vec<(CampaignRow, Counts)>, Total), StoreError> {
+        let store = &self.shared.store;
+        let total = store.count_campaigns(filter.clone()).await?;
+        Ok((store.campaigns(filter, page).await?, total))
+    }
+
+    /// A campaign's deployments that `filter` takes, the oldest first, of each device the latest run; and how many there
+    /// are, unless result codes are asked for.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`: there is no such campaign.
+    pub async fn deployments(
+        &self,
+        campaign_id: &str,
+        filter: DeploymentFilter,
+        page: Page<DeploymentKey>,
+    ) -> Result<(Vec<DeploymentView>, Option<u64>), CampaignError> {
+        let (row, counts) = self.existing(campaign_id).await?;
+        let counted = || filter.taken().map(|label| counts.of(label)).sum();
+        let total = filter.codes.is_none().then(counted);
+        let records = self.shared.store.deployments(row.key, filter, page).await?;
+        Ok((self.views(&row.packages, records), total))
+    }
+
+    /// A campaign on one device: the latest run first, then those before, the newest first, at most
+    /// [`RUNS_SHOWN`] in all. Never empty.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`: there is no such campaign. `NotOn`: it has no deployment on that device.
+    pub async fn deployment_runs(
+        &self,
+        campaign_id: &str,
+        device_id: &str,
+    ) -> Result<Vec<DeploymentView>, CampaignError> {
+        let (row, device) = self.part_of(campaign_id, device_id).await?;
+        let runs = self.shared.store.runs(row.key, device, RUNS_SHOWN).await?;
+        Ok(self.views(&row.packages, runs))
+    }
+
+    /// What a device said that belonged to a campaign, the newest first, and where to go on, if there may be more.
+    /// A page may hold less than `limit`, also nothing, and not be the last.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`: there is no such campaign. `NotOn`: it has no deployment on that device.
+    pub async fn deployment_reports(
+        &self,
+        campaign_id: &str,
+        device_id: &str,
+        before: Option<ReportSeq>,
+        limit: u32,
+    ) -> Result<(Vec<ReportView>, Option<ReportSeq>), CampaignError> {
+        let (row, device) = self.part_of(campaign_id, device_id).await?;
+        let page = self.shared.store.campaign_reports(row.key, device, before, limit).await?;
+        Ok((page.reports.into_iter().map(ReportView::of).collect(), page.before))
+    }
+
+    /// A campaign and one of its devices.
+    async fn part_of(
+        &self,
+        campaign_id: &str,
+        device_id: &str,
+    ) -> Result<(CampaignRow, DeviceKey), CampaignError> {
+        let (row, _) = self.existing(campaign_id).await?;
+        let not_on = || CampaignError::NotOn {
+            campaign_id: campaign_id.to_owned(),
+            device_id: device_id.chars().take(256).collect(),
+        };
+        let id = DeviceId::parse(device_id).map_err(|_| not_on())?;
+        let device = self.shared.store.device(&id).await?.ok_or_else(not_on)?.row.key;
+        let found = self.shared.store.deployment_of(row.key, device).await?;
+        found.map(|_| (row, device)).ok_or_else(not_on)
+    }
+
+    fn views(&self, packages: &[Arc<PackageRow>], records: Vec<DeploymentRecord>) -> Vec<DeploymentView> {
+        let facts: Vec<PackageFacts> = packages.iter().map(|package| facts_of(package)).collect();
+        let view = |record| DeploymentView::of(record, packages, &facts, &self.shared.downloads);
+        records.into_iter().map(view).collect()
+    }
+}
