@@ -213,6 +213,22 @@ impl Store {
         read!(self, |t| t.devices(&filter, page))
     }
 
+    /// Registers devices, all in one transaction: what became of each, in the same order. One that is refused is no
+    /// obstacle for the others, and a child may come after its gateway. One line in the audit log names how many were
+    /// made. Meant for some hundreds at once: nothing else is written meanwhile.
+    ///
+    /// *Retry*: safe. What the earlier call made is `Created` again if the same seal of its secret is passed, and
+    /// otherwise `Exists`.
+    pub async fn import_devices(
+        &self,
+        actor: &Actor,
+        devices: Vec<NewDevice>,
+        now: WallTime,
+    ) -> Result<Vec<Imported>, StoreError> {
+        let actor = actor.clone();
+        write!(self, Large, |t| t.import_devices(&actor, &devices, now))
+    }
+
     /// Changes what `patch` names. A new sealed secret replaces the old one at once.
     ///
     /// *Retry*: safe; leaves a second line in the audit log.
