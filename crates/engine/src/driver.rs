@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) device_tokens: DeviceTokens,
     pub(crate) http_devices: HttpDevices,
     pub(crate) campaign_work: CampaignWork,
+    /// A campaign may start earlier than was known.
+    pub(crate) schedule_changed: Notify,
     boot: i64,
     next_session: AtomicI64,
     next_request: AtomicI64,
@@ -145,6 +147,7 @@ impl Engine {
             device_tokens,
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
+            schedule_changed: Notify::new(),
             boot: boot.number,
             next_session: AtomicI64::new(0),
             next_request: AtomicI64::new(0),
@@ -167,6 +170,11 @@ impl Engine {
         let tasks = vec![
             tokio::spawn(watched("batches", shared.clone(), make_batches(shared.clone()))),
             tokio::spawn(watched("heartbeat", shared.clone(), beat(shared.clone()))),
+            tokio::spawn(watched(
+                "schedule",
+                shared.clone(),
+                crate::campaigns::keep_schedule(shared.clone()),
+            )),
             tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
         ];
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
@@ -180,6 +188,7 @@ impl Engine {
         self.shared.stop.notify_one();
         self.shared.inbox.wake();
         self.shared.campaign_work.wake();
+        self.shared.schedule_changed.notify_one();
         let tasks: Vec<_> = {
             let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tasks.drain(..).collect()
