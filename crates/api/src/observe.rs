@@ -69,16 +69,38 @@ fn written(problem: &Problem, id: &RequestId) -> Body {
 
 fn log(problem: &Problem, id: &RequestId, method: &Method, route: &str, status: StatusCode) {
     let (request_id, status, code) = (id.as_str(), status.as_u16(), problem.code());
-    let (message, cause) = (problem.message(), problem.cause().unwrap_or("none"));
+    // Not `message`: that is the line's own.
+    let (detail, cause) = (problem.message(), problem.cause().unwrap_or("none"));
     match problem.fault() {
         Fault::Caller => {
-            tracing::debug!(request_id, %method, route, status, code, message, "request refused")
+            tracing::debug!(request_id, %method, route, status, code, detail, "request refused")
         }
         Fault::Unavailable => {
             tracing::warn!(request_id, %method, route, status, code, cause, "request put off")
         }
         Fault::Bug => tracing::error!(request_id, %method, route, status, code, cause, "request failed"),
     }
+}
+
+/// Says what is counted on this side. Names begin with `otaru_http_`.
+pub(crate) fn describe_metrics() {
+    metrics::describe_counter!(
+        "otaru_http_requests_total",
+        "Requests answered, by method, route and status."
+    );
+    metrics::describe_histogram!(
+        "otaru_http_request_seconds",
+        metrics::Unit::Seconds,
+        "From the head of a request to the head of its answer."
+    );
+    metrics::describe_counter!("otaru_http_download_bytes_total", "Bytes of packages that sockets took.");
+    metrics::describe_gauge!("otaru_http_connections", "Connections held, with and without a request.");
+    metrics::describe_counter!(
+        "otaru_http_connections_crowded_out_total",
+        "Connections closed while they were idle, because others waited for a place."
+    );
+    metrics::counter!("otaru_http_download_bytes_total").increment(0);
+    metrics::counter!("otaru_http_connections_crowded_out_total").increment(0);
 }
 
 fn count(method: &Method, route: String, status: StatusCode, began: Instant) {

@@ -31,6 +31,7 @@ use crate::caller::Peer;
 use crate::guarded::Guarded;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
 use crate::metered::Metered;
+use crate::observe;
 use crate::router::{Metrics, router};
 use crate::routes::device_http::DEVICE_AUTH_PATH;
 
@@ -98,12 +99,14 @@ impl Door {
 }
 
 impl Api {
-    /// Opens the listeners. From here on the kernel takes connections; they are answered once it serves.
+    /// Opens the listeners. From here on the kernel takes connections; they are answered once it serves. To be called
+    /// after the recorder of metrics is installed.
     ///
     /// # Errors
     ///
     /// The first address that cannot be listened on, and why.
     pub async fn bind(engine: Engine, config: ApiConfig) -> Result<Api, BindError> {
+        observe::describe_metrics();
         let plain = match config.plain {
             Some(address) => Some(Door::open(address, None).await?),
             None => None,

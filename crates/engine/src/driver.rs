@@ -258,6 +258,14 @@ fn describe_metrics() {
         "Events that could not be processed and were kept aside; every one is a bug."
     );
     metrics::describe_histogram!("otaru_batch_events", "Messages and other events per transaction.");
+    metrics::describe_counter!(
+        "otaru_shadow_requests_dropped_total",
+        "Questions for a shadow that were left unanswered because the one before was being answered."
+    );
+    // There from the start, so that the first one is a change.
+    metrics::counter!("otaru_store_outages_total").increment(0);
+    metrics::counter!("otaru_quarantined_events_total").increment(0);
+    metrics::counter!("otaru_shadow_requests_dropped_total").increment(0);
 }
 
 impl Shared {
@@ -578,7 +586,7 @@ async fn quarantine(shared: &Arc<Shared>, inputs: &Arc<Vec<Input>>, error: &Stor
         | Input::Due { device } => (Some(*device), Bytes::from(format!("{input:?}"))),
         Input::Said(_) => (None, Bytes::from(format!("{input:?}"))),
     };
-    tracing::error!(?device, %error, "an event cannot be processed; kept aside");
+    tracing::error!(device_key = ?device, %error, "an event cannot be processed; kept aside");
     let at = shared.clock.wall();
     let event = QuarantinedEvent { device, at, payload, error: error.to_string() };
     loop {

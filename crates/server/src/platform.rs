@@ -156,6 +156,7 @@ fn recorder() -> anyhow::Result<PrometheusHandle> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)
         .context("metrics are already recorded elsewhere in this process")?;
+    metrics::describe_gauge!("otaru_build_info", "Always 1; `version` says which release this is.");
     metrics::gauge!("otaru_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     logging::describe_metrics();
     Ok(handle)

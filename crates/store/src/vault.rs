@@ -249,7 +249,7 @@ fn warn_if_others_may_read(path: &Path) {
     if let Ok(meta) = fs::metadata(path)
         && meta.permissions().mode() & 0o077 != 0
     {
-        tracing::warn!(path = %path.display(), "other users may read the master key; chmod 600 it");
+        tracing::warn!(file = %path.display(), "other users may read the master key; chmod 600 it");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod config;
 mod demo;
+mod pages;
 mod renewal;
 mod running;
 mod serve;

@@ -253,7 +253,7 @@ impl Writing {
         match open.run_and_commit(group, &mut ran) {
             Ok(()) => ran.into_iter().for_each(Job::answer),
             Err((why, not_run)) => {
-                tracing::warn!(why, "the store gave up a transaction and opens its file anew");
+                tracing::warn!(error = why, "the store gave up a transaction and opens its file anew");
                 self.open = None;
                 refuse_all(ran, &why);
                 refuse_all(not_run, &why);
