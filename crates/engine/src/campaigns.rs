@@ -655,7 +655,7 @@ impl Shared {
             return Ok(next);
         }
         for row in self.store.start_due(&self.platform(), STARTED_AT_ONCE_MAX, now).await? {
-            tracing::info!(campaign = %row.campaign_id, "the campaign starts by itself");
+            tracing::info!(campaign_id = %row.campaign_id, "the campaign starts by itself");
             self.campaign_work.add(Work::after_start(&row));
         }
         self.store.next_start().await
