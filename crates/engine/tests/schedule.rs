@@ -24,7 +24,7 @@ fn request(package: &str, start_at: Option<WallTime>) -> CampaignRequest {
 }
 
 fn after(clock: &WoundClock, span: Duration) -> WallTime {
-    WallTime(clock.wall().0 + i64::try_from(span.as_millis()).unwrap())
+    WallTime(clock.wall().0 + i64::try_from(span.as_millis()).expect("spans of a test are short"))
 }
 
 #[tokio::test]
