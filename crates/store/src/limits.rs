@@ -22,6 +22,12 @@ pub const LOG_LINES_KEPT: u32 = 100;
 /// Each is a range of the index for each of seven outcomes, and SQLite takes 500 ranges in one statement.
 pub const CODES_MAX: usize = 16;
 
+/// Leaps from one device to another within one step of making a campaign's deployments, where it chooses by tags.
+///
+/// A leap takes up to three microseconds, so that a step in which hardly any device has all the tags holds up reports no
+/// longer than one in which all have.
+pub const LEAPS_MAX: u32 = 5_000;
+
 /// Campaigns counted for a total that no counter has. As many as the index of names gives in a millisecond or two.
 pub const COUNTED_MAX: u32 = 10_000;
 

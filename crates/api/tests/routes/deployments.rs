@@ -141,6 +141,35 @@ async fn one_device_has_its_latest_run_and_what_it_said_in_it() {
 }
 
 #[tokio::test]
+async fn a_retried_device_keeps_its_earlier_runs_and_counts_once() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let mut gadget = Gadget::connect(&house, &lamp.device).await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    gadget.told_when_running("v1").await;
+    gadget.report("upgrade_progress_report", json!({"result_code": 4, "version": "v1"})).await;
+    let retry = format!("/api/v1/campaigns/{id}/deployments/retry");
+    house.operator().post(&retry, json!({"device_ids": ["lamp_1"]})).await.ok(200);
+    gadget.told_when_running("v1").await;
+    gadget.runs("v2").await;
+    let shown = house.viewer().get(&format!("/api/v1/campaigns/{id}/deployments/lamp_1")).await.ok(200);
+    let runs = |run: &Value| (run["run"].clone(), run["outcome"].clone(), run["result_code"].clone());
+    assert_eq!(runs(&shown), (json!(2), json!("installed"), Value::Null));
+    let earlier: Vec<_> = shown["earlier_runs"].as_array().unwrap().iter().map(runs).collect();
+    assert_eq!(earlier, [(json!(1), json!("failed"), json!(4))]);
+    assert_eq!(devices(&list(&house, &id, "?outcome=failed").await), [""; 0]);
+    assert_eq!(devices(&list(&house, &id, "").await), ["lamp_1"]);
+    let failures = house.viewer().get(&format!("/api/v1/campaigns/{id}/failures")).await.ok(200);
+    assert_eq!(failures, json!({"total": 0, "items": [], "has_more": false}));
+    let results = house.viewer().get(&format!("/api/v1/campaigns/{id}/results.ndjson")).await.ok(200);
+    assert_eq!((&results["run"], &results["outcome"]), (&json!(2), &json!("installed")), "one row");
+    // What it said in either run was said in this campaign.
+    let said =
+        house.viewer().get(&format!("/api/v1/campaigns/{id}/deployments/lamp_1/reports")).await.ok(200);
+    assert_eq!(said["items"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
 async fn a_device_that_is_not_in_the_campaign_is_not_found() {
     let house = House::open().await;
     let lamp = house.furnish().await;

@@ -178,6 +178,24 @@ pub(super) async fn the_runs_of_a_device_come_newest_first(world: &World) {
     assert_eq!(world.store.runs(campaign, DeviceKey(99), 10).await.must(), []);
     assert_eq!(world.store.runs(CampaignKey(99), devices[0], 10).await.must(), []);
     assert_eq!(world.store.runs(other, devices[1], 10).await.must()[0].campaign_id, "c2");
+    world.put(campaign, devices[0], failed(OutcomeKind::Failed, Some(4))).await.must();
+    let second = world.run_again(campaign, &devices[..1], released(9)).await.must()[0];
+    let numbers = async |limit| -> Vec<u32> {
+        let runs = world.store.runs(campaign, devices[0], limit).await.must();
+        runs.iter().map(|record| record.row.run).collect()
+    };
+    assert_eq!((numbers(10).await, numbers(1).await), (vec![2, 1], vec![2]));
+    // What was run before is in no list but this one, and counts for nothing.
+    let keys = async |filter| -> Vec<crate::DeploymentKey> {
+        world.deployments(campaign, filter).await.iter().map(|record| record.row.key).collect()
+    };
+    let other_device = world.store.deployment_of(campaign, devices[1]).await.must().must().row.key;
+    assert_eq!(keys(DeploymentFilter::default()).await, [other_device, second]);
+    assert_eq!(keys(DeploymentFilter::only(Label::Finished(OutcomeKind::Failed))).await, []);
+    let with_code = DeploymentFilter { labels: None, codes: Some([Some(4)].into()) };
+    assert_eq!(keys(with_code.clone()).await, []);
+    assert_eq!(world.store.count_failures(campaign, with_code).await.must(), 0);
+    assert_eq!(world.store.failures(campaign, 10, 10).await.must(), []);
 }
 
 pub(super) async fn the_reports_of_a_campaign_are_found_among_the_others(world: &World) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use otaru_core::WallTime;
 use otaru_proto::DeviceId;
-use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row};
 
+use super::chosen::Chosen;
 use super::columns::{Columns, KeptDevice, Statements, to_json};
 use super::{Reading, Tx};
 use crate::error::StoreError;
@@ -364,7 +364,9 @@ impl Reading<'_> {
         page: Page<DeviceKey>,
     ) -> Result<Vec<DeviceRecord>, StoreError> {
         let Some(chosen) = self.resolve(filter)? else { return Ok(Vec::new()) };
-        let keys = keys_chosen(self.conn, &chosen, page.after.map_or(0, |key| key.0), page.limit)?;
+        let after = page.after.map_or(0, |key| key.0);
+        // A reader has a time limit of its own.
+        let keys = chosen.find(self.conn, after, page.limit, u32::MAX)?.keys;
         let mut devices = Vec::with_capacity(keys.len());
         for key in keys {
             devices.extend(self.device_by_key(key)?);
@@ -446,63 +448,4 @@ impl Reading<'_> {
             |row| row.get(0),
         )
     }
-}
-
-/// Which devices are wanted, by keys; everything given must hold.
-pub(super) struct Chosen<'a> {
-    pub(super) product: Option<ProductKey>,
-    pub(super) gateway: Option<DeviceKey>,
-    pub(super) tags: &'a BTreeMap<String, String>,
-}
-
-/// The keys of the chosen devices after `after`, at most `limit`, by key.
-///
-/// Walks the narrowest index there is: of the first tag, of the gateway, of the product, or the table.
-pub(super) fn keys_chosen(
-    conn: &Connection,
-    chosen: &Chosen<'_>,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<DeviceKey>, StoreError> {
-    let (sql, values) = question(chosen, after, limit);
-    conn.all(&sql, params_from_iter(values), |row| row.get(0))
-}
-
-/// The statement and its values.
-pub(super) fn question(chosen: &Chosen<'_>, after: i64, limit: u32) -> (String, Vec<Value>) {
-    let mut values: Vec<Value> = Vec::new();
-    let mut tags = chosen.tags.iter();
-    let mut sql = match tags.next() {
-        Some((tag, value)) => {
-            values.extend([tag.clone().into(), value.clone().into()]);
-            "SELECT d.key FROM device_tag t CROSS JOIN device d ON d.key = t.device
-             WHERE t.tag = ? AND t.value = ? AND t.device > ?"
-                .to_owned()
-        }
-        None => "SELECT d.key FROM device d WHERE d.key > ?".to_owned(),
-    };
-    values.push(after.into());
-    sql.push_str(" AND d.deleted_at IS NULL");
-    for (tag, value) in tags {
-        sql.push_str(
-            " AND EXISTS (SELECT 1 FROM device_tag u WHERE u.tag = ? AND u.value = ? AND u.device = d.key)",
-        );
-        values.extend([tag.clone().into(), value.clone().into()]);
-    }
-    if let Some(gateway) = chosen.gateway {
-        sql.push_str(" AND d.gateway = ?");
-        values.push(gateway.0.into());
-    }
-    if let Some(product) = chosen.product {
-        // The plus keeps SQLite from walking all of a product to find a gateway's few children.
-        sql.push_str(if chosen.gateway.is_some() { " AND +d.product = ?" } else { " AND d.product = ?" });
-        values.push(product.0.into());
-    }
-    sql.push_str(if chosen.tags.is_empty() {
-        " ORDER BY d.key LIMIT ?"
-    } else {
-        " ORDER BY t.device LIMIT ?"
-    });
-    values.push(i64::from(limit).into());
-    (sql, values)
 }

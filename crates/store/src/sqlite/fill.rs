@@ -10,9 +10,10 @@ use otaru_core::WallTime;
 use otaru_core::deployment::{Deployment, Label};
 
 use super::Tx;
+use super::chosen::Chosen;
 use super::columns::{Statements, to_integer, to_json};
-use super::devices::{Chosen, keys_chosen};
 use crate::error::StoreError;
+use crate::limits::LEAPS_MAX;
 use crate::rows::*;
 use crate::rules;
 
@@ -89,16 +90,7 @@ impl Tx<'_> {
                 let list: BTreeSet<DeviceKey> = list.iter().copied().collect();
                 Ok(devices.iter().copied().filter(|device| list.contains(device)).collect())
             }
-            Targets::Tags(tags) => {
-                let mut among = Vec::new();
-                for device in devices {
-                    // The chosen one after the key before it is the device itself, or another.
-                    let chosen = Chosen { product: None, gateway: None, tags };
-                    let found = keys_chosen(self.conn, &chosen, device.0 - 1, 1)?;
-                    among.extend(found.first().filter(|found| *found == device));
-                }
-                Ok(among)
-            }
+            Targets::Tags(tags) => Chosen { product: None, gateway: None, tags }.tagged(self.conn, devices),
         }
     }
 
@@ -125,11 +117,17 @@ impl Tx<'_> {
         };
         let chosen = Chosen { product: Some(product), gateway: None, tags };
         // One more than wanted tells whether there is more.
-        let mut devices = keys_chosen(self.conn, &chosen, position, limit.saturating_add(1))?;
-        let is_last = devices.len() <= limit as usize;
-        devices.truncate(limit as usize);
-        let position = devices.last().map_or(position, |last| last.0);
-        Ok(NextTargets { devices, position, is_last })
+        let mut found = chosen.find(self.conn, position, limit.saturating_add(1), LEAPS_MAX)?;
+        if found.keys.len() <= limit as usize {
+            return Ok(NextTargets {
+                devices: found.keys,
+                position: found.looked_to,
+                is_last: found.is_last,
+            });
+        }
+        found.keys.truncate(limit as usize);
+        let position = found.keys.last().map_or(position, |last| last.0);
+        Ok(NextTargets { devices: found.keys, position, is_last: false })
     }
 
     /// Gives each of `devices` that is registered, of this product and without one a deployment; who got one.

@@ -294,14 +294,6 @@ async fn what_is_written_with_every_report_touches_no_index() {
 async fn every_hot_question_has_its_index() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await;
-    let (none, two) = (
-        std::collections::BTreeMap::new(),
-        std::collections::BTreeMap::from([("a", "b"), ("c", "d")].map(|(a, b)| (a.to_owned(), b.to_owned()))),
-    );
-    let chosen = |product: Option<i64>, gateway: Option<i64>, tags| {
-        let (product, gateway) = (product.map(ProductKey), gateway.map(DeviceKey));
-        devices::question(&devices::Chosen { product, gateway, tags }, 0, 10).0
-    };
     let cases = [
         (batch::UNFINISHED.to_owned(), "deployment_unfinished"),
         (batch::DUE.to_owned(), "deployment_due"),
@@ -313,11 +305,10 @@ async fn every_hot_question_has_its_index() {
         (batch::SILENCE.to_owned(), "outbox_by_session"),
         (devices::changes("joined", devices::CAME), "device_joined"),
         (devices::changes("departed", devices::WENT), "device_departed"),
-        (chosen(None, None, &none), "INTEGER PRIMARY KEY"),
-        (chosen(Some(1), None, &none), "device_by_product"),
-        (chosen(None, Some(1), &none), "device_by_gateway"),
-        (chosen(Some(1), Some(1), &none), "device_by_gateway"),
-        (chosen(Some(1), None, &two), "SEARCH t USING PRIMARY KEY"),
+        (chosen::EVERY.to_owned(), "INTEGER PRIMARY KEY (rowid>?)"),
+        (chosen::OF_PRODUCT.to_owned(), "device_by_product (product=? AND rowid>?)"),
+        (chosen::OF_GATEWAY.to_owned(), "device_by_gateway (gateway=? AND rowid>?)"),
+        (chosen::WITH_TAG.to_owned(), "PRIMARY KEY (tag=? AND value=? AND device>?)"),
     ];
     for (sql, index) in cases {
         let plan = explained(&store, &format!("EXPLAIN QUERY PLAN {sql}"), 3).await.join("; ");
