@@ -387,7 +387,9 @@ pub(crate) fn move_row(
     let (from, was_started) = (row.state, row.started);
     // A draft that starts by itself is scheduled, whoever makes it one.
     let to = match to {
-        CampaignState::Draft | CampaignState::Scheduled => resting(row.start_at),
+        CampaignState::Draft | CampaignState::Scheduled => {
+            resting(row.start_at.filter(|_| !started.unwrap_or(was_started)))
+        }
         CampaignState::Preparing
         | CampaignState::Running
         | CampaignState::Paused

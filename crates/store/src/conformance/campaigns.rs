@@ -220,7 +220,7 @@ pub(super) async fn a_campaign_starts_by_itself_once_its_time_has_come(world: &W
         let new = NewCampaign { started: false, start_at, ..new };
         world.store.create_campaign(&world.actor, new, NOW).await.must()
     };
-    let (whole, late, _) = (
+    let (whole, late, unfilled) = (
         make("whole", Some(at(5))).await,
         make("late", Some(at(9))).await,
         make("unfilled", Some(at(3))).await,
@@ -247,6 +247,9 @@ pub(super) async fn a_campaign_starts_by_itself_once_its_time_has_come(world: &W
     };
     assert_eq!(start(at(2), 9).await, []);
     assert_eq!(start(at(7), 1).await, [("unfilled".to_owned(), Preparing)], "the first first");
+    // Whoever prepared it may not have heard of that yet.
+    world.store.move_campaign(&world.actor, unfilled.key, &[Preparing], Draft, None, NOW).await.must().must();
+    assert_eq!(world.state_of(unfilled.key).await, Draft, "what was started is not scheduled again");
     assert_eq!(start(at(7), 1).await, [("whole".to_owned(), Running)]);
     assert_eq!(start(at(7), 9).await, []);
     assert_eq!(start(at(5), 9).await, [], "also when the clock goes back");
