@@ -1,14 +1,16 @@
 //! Artifact intake: bytes in, hashed on the way, kept under their hash.
 
 use std::fmt::Display;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use otaru_store::{ArtifactRow, BlobError, StoreError};
+use otaru_store::{Actor, ArtifactRow, BlobError, StoreError};
 use sha2::{Digest, Sha256};
 
-use crate::driver::Engine;
+use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
+use crate::limits::{DISK_LOOKED_AT_EVERY, ORPHAN_AGE};
 use crate::tokens::{Operator, hex};
 
 /// What the sender says about the bytes.
@@ -131,13 +133,10 @@ impl Engine {
         if declared.size_bytes.is_some_and(|size| size > accepted) {
             return Err(IngestError::TooLarge { accepted });
         }
-        let (free, reserve) = (shared.blobs.free_bytes().await?, shared.settings.disk_reserve_bytes);
-        if free.saturating_sub(declared.size_bytes.unwrap_or(0)) < reserve {
-            return Err(IngestError::DiskReserve { free, reserve });
-        }
+        shared.leaves_room_for(declared.size_bytes.unwrap_or(0)).await?;
         let mut writer = shared.blobs.writer().await?;
         let mut hasher = Sha256::new();
-        let mut got: u64 = 0;
+        let (mut got, mut looked_at): (u64, u64) = (0, 0);
         let mut body = std::pin::pin!(body);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|cause| match declared.size_bytes {
@@ -150,6 +149,13 @@ impl Engine {
             }
             hasher.update(&piece);
             writer.write(&piece).await?;
+            // Others write as well, and not every sender says how much is to come.
+            if got - looked_at >= DISK_LOOKED_AT_EVERY {
+                looked_at = got;
+                shared
+                    .leaves_room_for(declared.size_bytes.map_or(0, |size| size.saturating_sub(got)))
+                    .await?;
+            }
         }
         if let Some(size) = declared.size_bytes
             && size != got
@@ -165,6 +171,8 @@ impl Engine {
         {
             return Err(IngestError::DigestMismatch { declared: digest, got: artifact_id });
         }
+        // Until the row is there, nobody takes the bytes for an orphan.
+        let _kept = shared.artifacts.read().await;
         let known = shared.store.artifact(&artifact_id).await?;
         // The bytes first, then the row that promises them.
         writer.finish(&artifact_id).await?;
@@ -180,6 +188,84 @@ impl Engine {
     /// The store could not be read.
     pub async fn artifact(&self, artifact_id: &str) -> Result<Option<ArtifactRow>, StoreError> {
         self.shared.store.artifact(artifact_id).await
+    }
+
+    /// Deletes an artifact that no package has; `false`: there is none. Downloads of it that have begun go on.
+    ///
+    /// # Errors
+    ///
+    /// `InUse`: a package has it.
+    pub async fn delete_artifact(&self, by: &Operator, artifact_id: &str) -> Result<bool, StoreError> {
+        self.shared.delete_artifact(&by.actor, artifact_id).await
+    }
+}
+
+impl Shared {
+    /// Refuses so many further bytes if the disk would be too full with them.
+    async fn leaves_room_for(&self, bytes: u64) -> Result<(), IngestError> {
+        let (free, reserve) = (self.blobs.free_bytes().await?, self.settings.disk_reserve_bytes);
+        if free.saturating_sub(bytes) < reserve {
+            return Err(IngestError::DiskReserve { free, reserve });
+        }
+        Ok(())
+    }
+
+    /// Shows how much room there is, and says so when uploads are refused from now on, or no longer.
+    pub(crate) async fn look_at_the_disk(&self) {
+        // What cannot be asked is not shown; an upload is told why.
+        let Ok(free) = self.blobs.free_bytes().await else { return };
+        #[expect(clippy::cast_precision_loss, reason = "bytes, shown to people")]
+        metrics::gauge!("otaru_disk_free_bytes").set(free as f64);
+        let reserve = self.settings.disk_reserve_bytes;
+        let is_low = free < reserve;
+        if self.disk_is_low.swap(is_low, Ordering::Relaxed) == is_low {
+            return;
+        }
+        if is_low {
+            tracing::warn!(free, reserve, "the disk is nearly full: uploads are refused until there is room");
+        } else {
+            tracing::info!(free, reserve, "there is room on the disk again: uploads are taken");
+        }
+    }
+
+    pub(crate) async fn delete_artifact(&self, by: &Actor, artifact_id: &str) -> Result<bool, StoreError> {
+        let _none_is_being_kept = self.artifacts.write().await;
+        match self.store.delete_artifact(by, artifact_id, self.clock.wall()).await {
+            Err(StoreError::Missing { .. }) => return Ok(false),
+            other => other?,
+        }
+        // The row first: bytes without a row are taken away later, should this fail.
+        if let Err(error) = self.blobs.delete(artifact_id).await {
+            tracing::warn!(artifact_id, %error, "the bytes of a deleted artifact stay for now");
+        }
+        Ok(true)
+    }
+
+    /// Takes away bytes that no artifact has: what a crash left between the two. How many files.
+    pub(crate) async fn delete_orphans(&self) -> Result<u64, StoreError> {
+        let old = match self.blobs.older_than(ORPHAN_AGE).await {
+            Ok(old) => old,
+            Err(error) => {
+                tracing::warn!(%error, "could not look for bytes without an artifact");
+                return Ok(0);
+            }
+        };
+        let mut gone = 0;
+        for artifact_id in old {
+            if self.is_stopping() {
+                break;
+            }
+            let _none_is_being_kept = self.artifacts.write().await;
+            if self.store.artifact(&artifact_id).await?.is_none() {
+                match self.blobs.delete(&artifact_id).await {
+                    Ok(_) => gone += 1,
+                    Err(error) => {
+                        tracing::warn!(artifact_id, %error, "bytes without an artifact stay for now");
+                    }
+                }
+            }
+        }
+        Ok(gone)
     }
 }
 

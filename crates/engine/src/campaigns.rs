@@ -12,8 +12,8 @@ use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, ch
 use otaru_core::deployment::{Deployment, Label};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
-    CampaignFilter, CampaignKey, CampaignRow, Counts, DeviceKey, NewCampaign, PackageRow, Page, StoreError,
-    Targets,
+    Actor, CampaignFilter, CampaignKey, CampaignRow, Counts, DeviceKey, NewCampaign, PackageRow, Page,
+    StoreError, Targets,
 };
 use tokio::sync::Notify;
 
@@ -370,6 +370,29 @@ impl Engine {
         self.existing(campaign_id).await
     }
 
+    /// Deletes a campaign that has ended, with its deployments. What its devices reported stays with them.
+    ///
+    /// # Errors
+    ///
+    /// - `Unknown`: there is none.
+    /// - `WrongState`: it has not ended, or something of it is still being ended.
+    pub async fn delete_campaign(&self, by: &Operator, campaign_id: &str) -> Result<(), CampaignError> {
+        let (row, _) = self.existing(campaign_id).await?;
+        if self.shared.delete_campaign(&by.actor, campaign_id).await? {
+            return Ok(());
+        }
+        let (now_is, counts) = self.existing(campaign_id).await?;
+        let accepted = if counts.unfinished() > 0
+            && matches!(now_is.state, CampaignState::Finished | CampaignState::Cancelled)
+        {
+            "finished or cancelled, down to its last device,"
+        } else {
+            "finished or cancelled"
+        };
+        let (campaign_id, state) = (row.campaign_id, now_is.state.name());
+        Err(CampaignError::WrongState { campaign_id, state, accepted, verb: "deleted" })
+    }
+
     pub(crate) async fn existing(&self, campaign_id: &str) -> Result<(CampaignRow, Counts), CampaignError> {
         let found = self.shared.store.campaign(campaign_id).await?;
         found.ok_or_else(|| CampaignError::Unknown(campaign_id.to_owned()))
@@ -435,6 +458,8 @@ pub(crate) enum Work {
         /// It begins with a stop.
         stops: bool,
     },
+    /// Take away the deployments of one that was deleted.
+    Forget(CampaignKey),
 }
 
 impl Work {
@@ -442,11 +467,13 @@ impl Work {
     fn is_like(&self, other: &Work) -> bool {
         match (self, other) {
             (Work::Fill { campaign, .. }, Work::Fill { campaign: of, .. }) => campaign == of,
-            (Work::Release(campaign), Work::Release(of)) | (Work::End(campaign), Work::End(of)) => {
-                campaign == of
-            }
+            (Work::Release(campaign), Work::Release(of))
+            | (Work::End(campaign), Work::End(of))
+            | (Work::Forget(campaign), Work::Forget(of)) => campaign == of,
             (Work::Act { campaign, .. }, Work::Act { campaign: of, .. }) => campaign == of,
-            (Work::Fill { .. } | Work::Release(_) | Work::End(_) | Work::Act { .. }, _) => false,
+            (Work::Fill { .. } | Work::Release(_) | Work::End(_) | Work::Act { .. } | Work::Forget(_), _) => {
+                false
+            }
         }
     }
 
@@ -502,7 +529,7 @@ impl CampaignWork {
             match work {
                 // Who stops something does not want to wait for what others start.
                 Work::End(_) | Work::Act { stops: true, .. } => waiting.push_front(work),
-                Work::Fill { .. } | Work::Release(_) | Work::Act { stops: false, .. } => {
+                Work::Fill { .. } | Work::Release(_) | Work::Act { stops: false, .. } | Work::Forget(_) => {
                     waiting.push_back(work);
                 }
             }
@@ -557,8 +584,14 @@ impl Shared {
         for work in unfinished_acts(&self.store.actions(None).await?) {
             self.campaign_work.add(work);
         }
+<<<<<<< HEAD
+        for campaign in self.store.leaving_campaigns().await? {
+            self.campaign_work.add(Work::Forget(campaign));
+        }
+=======
         let states = CampaignState::ALL.into_iter().filter(|state| *state != CampaignState::Finished);
         let not_finished = CampaignFilter { states: Some(states.collect()), ..CampaignFilter::default() };
+>>>>>>> main
         let mut after = None;
         loop {
             let campaigns = self.store.campaigns(not_finished.clone(), Page { after, limit: 100 }).await?;
@@ -579,7 +612,24 @@ impl Shared {
             Work::Release(campaign) => self.release(campaign).await,
             Work::End(campaign) => self.end(campaign).await,
             Work::Act { campaign, .. } => self.act_further(campaign).await,
+            Work::Forget(campaign) => {
+                let done = self.store.forget_deployments(campaign, FILL_CHUNK).await?;
+                Ok((!done).then_some(Work::Forget(campaign)))
+            }
         }
+    }
+
+    /// Deletes a campaign that has ended; its deployments follow in the background. `false`: it has not ended, or is
+    /// not there.
+    pub(crate) async fn delete_campaign(&self, by: &Actor, campaign_id: &str) -> Result<bool, StoreError> {
+        let deleted = match self.store.delete_campaign(by, campaign_id, self.clock.wall()).await {
+            Err(StoreError::Missing { .. }) => None,
+            other => other?,
+        };
+        if let Some(key) = deleted {
+            self.campaign_work.add(Work::Forget(key));
+        }
+        Ok(deleted.is_some())
     }
 
     /// Makes a chunk of the campaign's deployments; connected devices come first and go at once.

@@ -18,7 +18,7 @@ use otaru_store::{
     Actor, BlobStore, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent, Say, Store,
     StoreError, Vault,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::batch::{Answer, Around, Spoken, decide, wanted};
@@ -79,6 +79,12 @@ pub(crate) struct Shared {
     pub(crate) device_tokens: DeviceTokens,
     pub(crate) http_devices: HttpDevices,
     pub(crate) campaign_work: CampaignWork,
+    /// Held by uploads from their last byte to their row, and alone by whoever takes bytes away.
+    pub(crate) artifacts: RwLock<()>,
+    /// Uploads are refused, because the disk is nearly full.
+    pub(crate) disk_is_low: AtomicBool,
+    /// Ends the wait for the next look at what has become old.
+    pub(crate) forgetting: Notify,
     boot: i64,
     next_session: AtomicI64,
     next_request: AtomicI64,
@@ -145,6 +151,9 @@ impl Engine {
             device_tokens,
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
+            artifacts: RwLock::new(()),
+            disk_is_low: AtomicBool::new(false),
+            forgetting: Notify::new(),
             boot: boot.number,
             next_session: AtomicI64::new(0),
             next_request: AtomicI64::new(0),
@@ -168,6 +177,7 @@ impl Engine {
             tokio::spawn(watched("batches", shared.clone(), make_batches(shared.clone()))),
             tokio::spawn(watched("heartbeat", shared.clone(), beat(shared.clone()))),
             tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
+            tokio::spawn(watched("forgetting", shared.clone(), crate::forget::now_and_then(shared.clone()))),
         ];
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
     }
@@ -180,6 +190,7 @@ impl Engine {
         self.shared.stop.notify_one();
         self.shared.inbox.wake();
         self.shared.campaign_work.wake();
+        self.shared.forgetting.notify_one();
         let tasks: Vec<_> = {
             let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tasks.drain(..).collect()
@@ -248,6 +259,12 @@ fn describe_metrics() {
         "otaru_quarantined_events_total",
         "Events that could not be processed and were kept aside; every one is a bug."
     );
+    metrics::describe_gauge!(
+        "otaru_disk_free_bytes",
+        metrics::Unit::Bytes,
+        "Room on the disk of the artifacts; uploads stop at `limits.disk_reserve`."
+    );
+    metrics::describe_counter!("otaru_forgotten_total", "What was forgotten because of its age, by kind.");
     metrics::describe_histogram!("otaru_batch_events", "Messages and other events per transaction.");
     metrics::describe_counter!(
         "otaru_shadow_requests_dropped_total",
@@ -756,6 +773,7 @@ async fn beat(shared: Arc<Shared>) {
             () = shared.stop.notified() => {}
         }
         shared.write_heartbeat().await;
+        shared.look_at_the_disk().await;
         shared.downloads.tidy(shared.service.now(), || shared.next_epoch());
         shared.http_devices.tidy(shared.clock.elapsed());
         let first = shared.slots.first_of_each().into_iter();

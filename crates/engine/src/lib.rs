@@ -25,6 +25,7 @@ mod downloads;
 mod driver;
 mod errors;
 mod explain;
+mod forget;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -55,11 +56,12 @@ pub use downloads::{Download, DownloadError, DownloadTally, DownloadView};
 pub use driver::{Engine, Health, OpenError};
 pub use errors::{Faulty, Kind};
 pub use explain::{DeploymentExplanation, DeviceExplanation, HeldBackShown};
+pub use forget::ForgottenOld;
 pub use inbox::{Uplink, UplinkReading};
 pub use packages::{PackageError, PackageRequest};
 pub use results::{ResultView, Results};
 pub use sessions::{Delivery, Session};
-pub use settings::Settings;
+pub use settings::{Retention, Settings};
 pub use tokens::{NewToken, Operator, TokenError};
 pub use told::Told;
 pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};

@@ -179,3 +179,33 @@ pub const RESULTS_CHUNK: u32 = 500;
 
 /// Result codes in one question for deployments; the store's limit.
 pub const CODES_MAX: usize = otaru_store::limits::CODES_MAX;
+
+/// Rows forgotten in one transaction.
+///
+/// Some ten milliseconds, which is what a report waits at most for it.
+pub const FORGET_CHUNK: u32 = 2_000;
+
+/// Rest between two such transactions, so that four fifths of the time are for reports: ten million reports are gone
+/// within ten minutes.
+pub const FORGET_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is looked for what has become old. Much shorter than anything is kept.
+pub const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long the wall clock must have gone evenly before anything counts as old.
+///
+/// A clock that jumps ahead by years, as one without a battery does, would otherwise make everything old at once. A clock
+/// that is corrected after the start is corrected within the hour before the first look.
+pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// How much the wall clock may differ from an even one between two looks.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
+
+/// Age from which bytes that no artifact has are taken away: far longer than an upload takes between its bytes and its row.
+pub const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Campaigns or artifacts looked at in one go while forgetting.
+pub const FORGET_PAGE: u32 = 100;
+
+/// Bytes of an upload after which it is asked again how full the disk is. A small part of what is kept free.
+pub const DISK_LOOKED_AT_EVERY: u64 = 16 * 1024 * 1024;

@@ -41,6 +41,8 @@ pub struct Settings {
     pub keep_properties: bool,
     /// Whether the last lines of devices' logs are kept.
     pub keep_log: bool,
+    /// How long what grows with time is kept.
+    pub retention: Retention,
     /// Children that a gateway may register by itself; 0: operators register them.
     ///
     /// A device that calls itself a gateway may claim any free id, which a fleet without gateways need not
@@ -71,11 +73,43 @@ impl Default for Settings {
             device_ca: None,
             keep_properties: true,
             keep_log: true,
+            retention: Retention::default(),
             children_max: crate::limits::CHILDREN_PER_GATEWAY_MAX,
             delivery: None,
             artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
             disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,
             node: 0,
+        }
+    }
+}
+
+/// How long what grows with time is kept; `None`: for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Reports, from when they were received. What became of the deployment stays.
+    pub reports: Option<Duration>,
+    /// Lines of devices' logs, which are bounded in number as well.
+    pub device_logs: Option<Duration>,
+    /// The audit log.
+    pub audit: Option<Duration>,
+    /// What could not be processed and was kept aside.
+    pub quarantine: Option<Duration>,
+    /// Campaigns, from their end, with their deployments.
+    pub campaigns: Option<Duration>,
+    /// Artifacts that no package has, from their last upload or package.
+    pub artifacts: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        Retention {
+            reports: days(180),
+            device_logs: days(30),
+            audit: days(730),
+            quarantine: days(90),
+            campaigns: days(730),
+            artifacts: days(30),
         }
     }
 }

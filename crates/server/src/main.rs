@@ -19,6 +19,7 @@ mod config;
 mod demo;
 mod exit;
 mod logging;
+mod notify;
 mod operator;
 mod platform;
 mod reserve;

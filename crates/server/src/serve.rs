@@ -8,7 +8,7 @@ use crate::cli::{self, ServeArgs};
 use crate::config::{Config, DEFAULT_FILE, check};
 use crate::platform::{Listening, Platform};
 use crate::tls::Renewal;
-use crate::{admin_token, exit, logging, say};
+use crate::{admin_token, exit, logging, notify, say};
 
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     if args.print_config {
@@ -40,6 +40,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let listening = platform.listening().clone();
     tracing::info!(data_dir = %data_dir.display(), public_url = %listening.public_url, "serving");
     say::shown(ready_line(&listening));
+    notify::service_manager(notify::READY);
     let engine = platform.engine().clone();
     let shutdown = async {
         tokio::select! {
@@ -48,6 +49,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 tracing::error!(part, "a part of the engine has ended; stopping, so that a supervisor starts anew");
             }
         }
+        notify::service_manager(notify::STOPPING);
     };
     tokio::select! {
         () = platform.serve(shutdown) => {}

@@ -20,6 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::fs;
@@ -222,6 +223,24 @@ impl BlobStore {
                 }
             }
             BlobStore::Memory(memory) => Ok(memory.kept().remove(artifact_id).is_some()),
+        }
+    }
+
+    /// The ids of all artifacts whose bytes have been here for longer than `age`, in no order.
+    ///
+    /// Walks over all of them: for tidying up, now and then.
+    ///
+    /// # Errors
+    ///
+    /// - `Io`: the directory cannot be read.
+    pub async fn older_than(&self, age: Duration) -> Result<Vec<String>, BlobError> {
+        match self {
+            BlobStore::Directory(directory) => {
+                let asked = Arc::clone(&directory.artifacts);
+                let found = blocking(move || ids_older_than(&asked, age));
+                found.await.map_err(failed("list", &directory.artifacts))
+            }
+            BlobStore::Memory(memory) => Ok(memory.kept().keys().cloned().collect()),
         }
     }
 
@@ -493,6 +512,33 @@ fn check_id(artifact_id: &str) -> Result<(), BlobError> {
 fn place(artifacts: &Path, checked_id: &str) -> PathBuf {
     let (folder, name) = checked_id.split_at(2);
     artifacts.join(folder).join(name)
+}
+
+/// What stands in the folders and has the form of an artifact.
+fn ids_older_than(artifacts: &Path, age: Duration) -> io::Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for folder in std::fs::read_dir(artifacts)? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(folder.path())? {
+            let file = file?;
+            let (Some(first), Some(rest)) = (
+                folder.file_name().to_str().map(str::to_owned),
+                file.file_name().to_str().map(str::to_owned),
+            ) else {
+                continue;
+            };
+            let id = first + &rest;
+            // Age by the file's own clock: one that cannot be told is young.
+            let is_old = file.metadata()?.modified()?.elapsed().is_ok_and(|is| is >= age);
+            if is_old && check_id(&id).is_ok() {
+                ids.push(id);
+            }
+        }
+    }
+    Ok(ids)
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {

@@ -688,6 +688,33 @@ pub struct CampaignReports {
     pub before: Option<ReportSeq>,
 }
 
+/// What grows with time and is forgotten by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aging {
+    /// What devices reported, word for word.
+    Reports,
+    /// Lines of devices' logs.
+    DeviceLogs,
+    /// Who did what.
+    Audit,
+    /// What was kept aside.
+    Quarantine,
+}
+
+impl Aging {
+    /// All of them.
+    pub const ALL: [Aging; 4] = [Aging::Reports, Aging::DeviceLogs, Aging::Audit, Aging::Quarantine];
+}
+
+/// What a step of forgetting came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// So many rows are gone.
+    pub rows: u32,
+    /// Where to go on; `None`: what follows is younger.
+    pub next: Option<i64>,
+}
+
 /// A report in a device's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportRecord {

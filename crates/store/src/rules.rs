@@ -394,13 +394,32 @@ pub(crate) mod action {
     pub(crate) const DEVICE_CHANGED: &str = "device_changed";
     pub(crate) const DEVICE_DELETED: &str = "device_deleted";
     pub(crate) const ARTIFACT_KEPT: &str = "artifact_kept";
+    pub(crate) const ARTIFACT_DELETED: &str = "artifact_deleted";
     pub(crate) const PACKAGE_CREATED: &str = "package_created";
     pub(crate) const PACKAGE_DELETED: &str = "package_deleted";
     pub(crate) const CAMPAIGN_CREATED: &str = "campaign_created";
     pub(crate) const DEPLOYMENTS_STOPPED: &str = "deployments_stopped";
     pub(crate) const DEPLOYMENTS_RETRIED: &str = "deployments_retried";
+    pub(crate) const CAMPAIGN_DELETED: &str = "campaign_deleted";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
+}
+
+/// Of rows in the order in which they were written, each with its time: the places of those to be forgotten, and where to
+/// go on. `newest` stays: a table that was emptied would give its places again.
+///
+/// Times can jump, so that a younger row may come before an older one; where none of a whole chunk is old, the end is
+/// reached.
+pub(crate) fn forgettable(
+    rows: &[(i64, WallTime)],
+    before: WallTime,
+    chunk: u32,
+    newest: i64,
+) -> (Vec<i64>, Option<i64>) {
+    let old = |(place, at): &&(i64, WallTime)| *at < before && *place != newest;
+    let places: Vec<i64> = rows.iter().filter(old).map(|(place, _)| *place).collect();
+    let goes_on = !places.is_empty() && rows.len() >= chunk as usize;
+    (places, rows.last().map(|(place, _)| *place).filter(|_| goes_on))
 }
 
 /// Leaves of the notes about one device and service, and about its SDK, the last; lines of logs all stay.

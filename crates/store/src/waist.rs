@@ -347,7 +347,8 @@ impl Store {
 impl Store {
     /// Notes that an artifact's bytes are kept. The bytes must be in place before this is called.
     ///
-    /// Answers what is stored: when the artifact was known already, that is the older row and nothing changes.
+    /// Answers what is stored: when the artifact was known already, that is the older row. Only since when it is out of
+    /// use, should it be, counts from now on.
     ///
     /// *Retry*: safe.
     pub async fn add_artifact(
@@ -363,6 +364,35 @@ impl Store {
     pub async fn artifact(&self, artifact_id: &str) -> Result<Option<ArtifactRow>, StoreError> {
         let artifact_id = artifact_id.to_owned();
         read!(self, |t| t.artifact(&artifact_id))
+    }
+
+    /// Artifacts that no package has, and had not since `before`, in the order of their ids; at most `limit`.
+    pub async fn unused_artifacts(
+        &self,
+        before: WallTime,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        let after = after.map(str::to_owned);
+        read!(self, |t| t.unused_artifacts(before, after.as_deref(), limit))
+    }
+
+    /// Forgets an artifact that no package has. Its bytes may go once this has answered.
+    ///
+    /// *Retry*: answers `Missing`.
+    ///
+    /// # Errors
+    ///
+    /// - `Missing`: the artifact, in the actor's project.
+    /// - `InUse`: by a package.
+    pub async fn delete_artifact(
+        &self,
+        actor: &Actor,
+        artifact_id: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let (actor, artifact_id) = (actor.clone(), artifact_id.to_owned());
+        write!(self, Small, |t| t.delete_artifact(&actor, &artifact_id, now))
     }
 
     /// Makes a package.
@@ -527,6 +557,56 @@ impl Store {
     ) -> Result<Option<CampaignRow>, StoreError> {
         let (actor, from) = (actor.clone(), from.to_vec());
         write!(self, Small, |t| t.move_campaign(&actor, campaign, &from, to, started, now))
+    }
+
+    /// Takes a campaign that has ended out of every list, with its packages, its counters and its audit line. Its
+    /// deployments are still there, but nobody's: [`forget_deployments`](Store::forget_deployments) takes them away.
+    /// `None` when it has not ended, or something of it is not finished.
+    ///
+    /// *Retry*: answers `Missing`.
+    ///
+    /// # Errors
+    ///
+    /// `Missing`: the campaign, in the actor's project.
+    pub async fn delete_campaign(
+        &self,
+        actor: &Actor,
+        campaign_id: &str,
+        now: WallTime,
+    ) -> Result<Option<CampaignKey>, StoreError> {
+        let (actor, campaign_id) = (actor.clone(), campaign_id.to_owned());
+        write!(self, Small, |t| t.delete_campaign(&actor, &campaign_id, now))
+    }
+
+    /// Campaigns that were deleted and still have deployments, as far as known.
+    pub async fn leaving_campaigns(&self) -> Result<Vec<CampaignKey>, StoreError> {
+        read!(self, |t| t.leaving_campaigns())
+    }
+
+    /// Takes away the deployments of at most `chunk` devices of a deleted campaign. Whether that was all.
+    ///
+    /// *Retry*: takes away further ones.
+    pub async fn forget_deployments(&self, key: CampaignKey, chunk: u32) -> Result<bool, StoreError> {
+        write!(self, Large, |t| t.forget_deployments(key, chunk))
+    }
+
+    /// Public ids of campaigns that ended before `before`, the earliest first; at most `limit`.
+    pub async fn ended_campaigns(&self, before: WallTime, limit: u32) -> Result<Vec<String>, StoreError> {
+        read!(self, |t| t.ended_campaigns(before, limit))
+    }
+
+    /// Looks at the next `chunk` rows after `from` (0 at first), and forgets those of before `before`. The last report
+    /// there is stays, whatever its age.
+    ///
+    /// *Retry*: safe.
+    pub async fn forget(
+        &self,
+        kind: Aging,
+        before: WallTime,
+        from: i64,
+        chunk: u32,
+    ) -> Result<Forgotten, StoreError> {
+        write!(self, Large, |t| t.forget(kind, before, from, chunk))
     }
 
     /// Turns the oldest `limit` queued deployments of a campaign into `released`.

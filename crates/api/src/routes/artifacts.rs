@@ -18,7 +18,7 @@ use crate::router::Shared;
 use crate::times::Moment;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(upload)).routes(routes!(one))
+    OpenApiRouter::default().routes(routes!(upload)).routes(routes!(one, delete))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -73,6 +73,24 @@ fn declared(headers: &HeaderMap) -> Declared {
     // A length that is no number never gets here: the connection ends with 400.
     let size_bytes = headers.get(header::CONTENT_LENGTH).and_then(|value| text(value).parse().ok());
     Declared { sha256, size_bytes }
+}
+
+/// Deletes an artifact that no package has.
+///
+/// Downloads of it that have begun go on.
+#[utoipa::path(
+    delete, path = "/artifacts/{id}", tag = "artifacts", operation_id = "delete_artifact",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "An `artifact_id`")),
+    responses((status = 204, description = "It is gone")),
+    extensions(("x-codes" = json!(["not_found", "in_use"]))),
+)]
+async fn delete(State(engine): State<Engine>, may: May<Change>, Id(id): Id) -> Result<StatusCode, Problem> {
+    if engine.delete_artifact(&may.by, &id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found("artifact", &id))
+    }
 }
 
 /// Shows an artifact.

@@ -31,7 +31,7 @@ use crate::times::Moment;
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .routes(routes!(list, create))
-        .routes(routes!(one))
+        .routes(routes!(one, delete))
         .routes(routes!(start))
         .routes(routes!(pause))
         .routes(routes!(resume))
@@ -490,4 +490,20 @@ async fn cancel(
     Id(id): Id,
 ) -> Result<Answer<CampaignView>, Problem> {
     Ok(Answer(CampaignView::of(engine.cancel_campaign(&may.by, &id).await?)))
+}
+
+/// Deletes a campaign that has ended, with its deployments.
+///
+/// It is in no list from now on; its deployments are taken away in the background. What its devices reported stays in
+/// their histories, and its packages can be deleted. One that has not ended is cancelled first.
+#[utoipa::path(
+    delete, path = "/campaigns/{id}", tag = "campaigns", operation_id = "delete_campaign",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    responses((status = 204, description = "It is gone")),
+    extensions(("x-codes" = json!(["not_found", "wrong_state"]))),
+)]
+async fn delete(State(engine): State<Engine>, may: May<Change>, Id(id): Id) -> Result<StatusCode, Problem> {
+    engine.delete_campaign(&may.by, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

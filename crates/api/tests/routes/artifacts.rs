@@ -90,3 +90,18 @@ async fn an_unknown_one_is_not_found() {
         house.viewer().get(&format!("/api/v1/artifacts/{id}")).await.refused(404, "not_found");
     }
 }
+
+#[tokio::test]
+async fn an_artifact_that_no_package_has_can_be_deleted() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let path = format!("/api/v1/artifacts/{IMAGE_SHA256}");
+    let refused = house.operator().delete(&path).await.refused(409, "in_use");
+    assert!(refused.contains(&format!("package {}", lamp.package_id)), "{refused}");
+    house.viewer().delete(&path).await.refused(403, "role_too_low");
+    house.operator().delete(&format!("/api/v1/packages/{}", lamp.package_id)).await.ok(204);
+    house.operator().delete(&path).await.ok(204);
+    house.viewer().get(&path).await.refused(404, "not_found");
+    house.operator().delete(&path).await.refused(404, "not_found");
+    house.operator().upload(&[], IMAGE).await.ok(201);
+}

@@ -321,3 +321,28 @@ async fn campaigns_can_be_narrowed_by_state_product_and_name() {
         assert!(refused.refused(400, "invalid_parameter").contains(says));
     }
 }
+
+#[tokio::test]
+async fn a_campaign_that_has_ended_can_be_deleted_and_then_its_package() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let id = house.operator().campaign(&lamp.package_id, &["lamp_1"]).await;
+    let path = format!("/api/v1/campaigns/{id}");
+    campaign_when(house.viewer(), &id, |c| c["state"] == "running").await;
+    let refused = house.operator().delete(&path).await.refused(409, "wrong_state");
+    assert!(
+        refused.contains("is running; only a campaign that is finished or cancelled can be deleted"),
+        "{refused}"
+    );
+    house.operator().post(&format!("{path}/cancel"), json!({})).await.ok(200);
+    campaign_when(house.viewer(), &id, |c| c["counts"]["cancelled"] == 1).await;
+    house.viewer().delete(&path).await.refused(403, "role_too_low");
+    let package = format!("/api/v1/packages/{}", lamp.package_id);
+    house.operator().delete(&package).await.refused(409, "in_use");
+    house.operator().delete(&path).await.ok(204);
+    house.viewer().get(&path).await.refused(404, "not_found");
+    house.viewer().get(&format!("{path}/deployments")).await.refused(404, "not_found");
+    house.operator().delete(&path).await.refused(404, "not_found");
+    assert_eq!(house.viewer().get("/api/v1/campaigns").await.ok(200)["items"], json!([]));
+    house.operator().delete(&package).await.ok(204);
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use otaru_core::campaign::Timers;
-use otaru_engine::{DeviceCa, PackageDelivery, Settings};
+use otaru_engine::{DeviceCa, PackageDelivery, Retention, Settings};
 use otaru_gateway::{GatewayLimits, KeepAliveRule, UplinkRate};
 use otaru_proto::SignWindow;
 use otaru_store::{SqliteOptions, Synchronous};
@@ -62,6 +62,9 @@ pub(crate) struct Secrets {
 /// Most children that a gateway may register by itself, twenty times what is published: a gateway is told of all of them, in
 /// the order in which they came, whenever it has lost them.
 const CHILDREN_MAX: u32 = 1_000_000;
+
+/// Nothing is kept for less than a day: an upgrade may take one, and its reports belong to it.
+const RETENTION_MIN: Duration = Duration::from_secs(86_400);
 
 /// An admin token shorter than this is warned of: 16 characters of 64 are 96 bits, more than anybody guesses over
 /// HTTP. It is the owner's choice all the same.
@@ -172,6 +175,14 @@ impl Checker {
             device_ca: self.device_ca(),
             keep_properties: self.truth("keep.properties"),
             keep_log: self.truth("keep.log"),
+            retention: Retention {
+                reports: self.retention("retention.reports"),
+                device_logs: self.retention("retention.device_logs"),
+                audit: self.retention("retention.audit"),
+                quarantine: self.retention("retention.quarantine"),
+                campaigns: self.retention("retention.campaigns"),
+                artifacts: self.retention("retention.artifacts"),
+            },
             children_max: u64::from(self.count("limits.children", 0, CHILDREN_MAX)),
             delivery: self.choice(
                 "delivery",
@@ -348,6 +359,19 @@ impl Checker {
                 KeepAliveRule::lenient()
             }),
         }
+    }
+
+    /// `None`: for ever.
+    fn retention(&mut self, name: &'static str) -> Option<Duration> {
+        let text = self.text(name);
+        if text == "off" {
+            return None;
+        }
+        let span = values::duration(&text).filter(|span| *span >= RETENTION_MIN);
+        if span.is_none() {
+            self.wrong(name, "\"off\" or a duration of a day or more such as \"180d\" is accepted");
+        }
+        span
     }
 
     fn sign_window(&mut self) -> Option<SignWindow> {
@@ -726,5 +750,10 @@ mod tests {
         assert_eq!(checked(&["limits.children=0"]).engine.children_max, 0);
         assert_eq!(checked(&["limits.sign_window=1,26"]).engine.sign_window, Some(SignWindow::default()));
         assert_eq!(mistakes(with(&["timers.result=0s"])).len(), 1);
+        assert_eq!(checked(&["retention.reports=off"]).engine.retention.reports, None);
+        assert_eq!(checked(&[]).engine.retention, otaru_engine::Retention::default());
+        for wrong in ["retention.audit=23h", "retention.audit=0d", "retention.audit=never"] {
+            assert_eq!(mistakes(with(&[wrong])).len(), 1, "{wrong}");
+        }
     }
 }

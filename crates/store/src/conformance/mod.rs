@@ -7,6 +7,7 @@ mod batches;
 mod campaigns;
 mod children;
 mod devices;
+mod forgetting;
 mod lists;
 mod logs;
 mod notes;
@@ -121,6 +122,17 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             the_last_of_what_a_device_says_is_kept,
             what_is_kept_of_a_device_is_bounded,
             what_a_deleted_device_said_is_gone;
+        forgetting:
+            reports_are_forgotten_from_the_front_and_histories_end_there,
+            a_younger_row_before_older_ones_stays_and_does_not_hold_them,
+            lines_of_logs_are_forgotten_by_age,
+            an_emptied_log_does_not_give_its_places_again,
+            an_artifact_in_a_package_is_not_deleted,
+            an_artifact_is_unused_since_its_last_upload_or_package,
+            only_a_campaign_that_has_ended_is_deleted,
+            a_deleted_campaign_is_in_no_list_and_its_deployments_go_in_chunks,
+            a_device_goes_on_after_the_campaign_that_finished_last_is_deleted,
+            campaigns_are_old_by_their_end;
         random:
             counters_are_what_a_recount_says_after_any_history;
     }

@@ -4,7 +4,7 @@ use otaru_core::WallTime;
 use otaru_core::campaign::{Act, CampaignState, Selection};
 
 use super::campaigns::no_campaign;
-use super::tables::{Tables, next_key};
+use super::tables::Tables;
 use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::{self, RunWrite};
@@ -38,7 +38,7 @@ impl Tables {
     /// Makes a further run; counters are the caller's.
     pub(super) fn put_run(&mut self, write: RunWrite, now: WallTime) -> DeploymentKey {
         let RunWrite { previous, before, run, deployment } = write;
-        let key = DeploymentKey(next_key(&self.deployments, |key| key.0));
+        let key = DeploymentKey(self.last_deployment + 1);
         let wave = self.deployments.get(&previous).map_or(0, |row| row.wave);
         self.put_deployment(DeploymentRow {
             key,

@@ -97,11 +97,14 @@ impl Tables {
         }
         for key in keys {
             let Some(device) = self.live(key) else { continue };
+            // Of a campaign that was deleted, it is nobody's.
+            let last_finished = device.state.last_finished.and_then(|key| self.deployments.get(&key));
+            let last_finished = last_finished.filter(|row| self.campaigns.contains_key(&row.campaign));
             let view = DeviceView {
                 row: Arc::clone(&device.row),
                 state: device.state.clone(),
                 unfinished: self.unfinished_of(key).cloned().collect(),
-                last_finished: device.state.last_finished.and_then(|key| self.deployments.get(&key)).cloned(),
+                last_finished: last_finished.cloned(),
                 children: self.children_of(key).count() as u64,
                 topology: device.topology.unsigned_abs(),
             };

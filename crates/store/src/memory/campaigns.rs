@@ -9,7 +9,7 @@ use otaru_core::deployment::{Deployment, Label};
 
 use super::devices::has_tags;
 use super::packages::after;
-use super::tables::{Campaign, Tables, next_key};
+use super::tables::{Campaign, Tables};
 use crate::error::StoreError;
 use crate::limits::{CODES_MAX, COUNTED_MAX};
 use crate::rows::*;
@@ -35,7 +35,8 @@ impl Tables {
             let missing = || StoreError::Missing { what: "package", id: format!("with key {}", key.0) };
             packages.push(Arc::clone(self.packages.get(key).ok_or_else(missing)?));
         }
-        let key = CampaignKey(next_key(&self.campaigns, |key| key.0));
+        self.last_campaign += 1;
+        let key = CampaignKey(self.last_campaign);
         let row = CampaignRow {
             key,
             campaign_id: new.campaign_id.clone(),
@@ -175,7 +176,7 @@ impl Tables {
             return false;
         }
         let row = DeploymentRow {
-            key: DeploymentKey(next_key(&self.deployments, |key| key.0)),
+            key: DeploymentKey(self.last_deployment + 1),
             campaign: key,
             device,
             run: 1,
@@ -191,6 +192,7 @@ impl Tables {
     /// Stores a deployment and keeps the indexes true; counters are the caller's.
     pub(super) fn put_deployment(&mut self, row: DeploymentRow) {
         let key = row.key;
+        self.last_deployment = self.last_deployment.max(key.0);
         if let Some(old) = self.deployments.get(&key) {
             let label = old.deployment.label();
             self.deployments_by_label.remove(&(old.campaign, label, key));

@@ -11,6 +11,7 @@ mod actions;
 mod batch;
 mod campaigns;
 mod devices;
+mod forget;
 mod notes;
 mod packages;
 mod tables;

@@ -59,6 +59,7 @@ impl Tables {
         actor: &Actor,
         added: &ArtifactRow,
     ) -> Result<ArtifactRow, StoreError> {
+        self.idle_from(&added.artifact_id, added.created_at);
         if let Some(known) = self.artifacts.get(&added.artifact_id) {
             return Ok(known.clone());
         }
@@ -137,7 +138,9 @@ impl Tables {
             let by = format!("campaign {}", campaign.row.campaign_id);
             return Err(StoreError::InUse { what: "package", id: package_id.to_owned(), by });
         }
-        self.packages.remove(&key);
+        if let Some(package) = self.packages.remove(&key) {
+            self.idle_from(&package.artifact_id, now);
+        }
         self.note(&actor.name, action::PACKAGE_DELETED, package_id, now);
         Ok(())
     }

@@ -29,17 +29,23 @@ pub(crate) struct Tables {
     pub(super) devices_by_gateway: BTreeSet<(DeviceKey, DeviceKey)>,
 
     pub(super) artifacts: BTreeMap<String, ArtifactRow>,
+    /// Since when each is out of use, unless a package has it.
+    pub(super) artifacts_idle: BTreeMap<String, WallTime>,
     pub(super) packages: BTreeMap<PackageKey, Arc<PackageRow>>,
     pub(super) last_package: i64,
 
     pub(super) campaigns: BTreeMap<CampaignKey, Campaign>,
     pub(super) campaigns_by_id: BTreeMap<String, CampaignKey>,
+    pub(super) last_campaign: i64,
+    /// Deleted ones that still have deployments.
+    pub(super) campaigns_leaving: BTreeSet<CampaignKey>,
 
     pub(super) deployments: BTreeMap<DeploymentKey, DeploymentRow>,
     pub(super) deployments_by_device: BTreeMap<(DeviceKey, CampaignKey, u32), DeploymentKey>,
     pub(super) deployments_by_label: BTreeSet<(CampaignKey, Label, DeploymentKey)>,
     pub(super) unfinished_by_device: BTreeSet<(DeviceKey, DeploymentKey)>,
     pub(super) at_work_by_device: BTreeMap<DeviceKey, DeploymentKey>,
+    pub(super) last_deployment: i64,
     pub(super) due_by_time: BTreeSet<(ServiceTime, DeploymentKey)>,
 
     pub(super) actions: BTreeMap<ActionKey, ActionRow>,
@@ -55,8 +61,10 @@ pub(crate) struct Tables {
     pub(super) last_log: i64,
 
     tokens: Vec<TokenRow>,
-    audit: Vec<AuditRow>,
-    quarantine: Vec<QuarantinedEvent>,
+    pub(super) audit: BTreeMap<i64, AuditRow>,
+    last_audit: i64,
+    pub(super) quarantine: BTreeMap<i64, QuarantinedEvent>,
+    last_quarantined: i64,
 }
 
 /// A device; a deleted one stays, so that its deployments keep its id.
@@ -129,17 +137,20 @@ impl Tables {
     }
 
     pub(super) fn note(&mut self, actor: &str, action: &str, subject: &str, at: WallTime) {
-        self.audit.push(AuditRow {
-            seq: self.audit.last().map_or(1, |last| last.seq + 1),
+        self.last_audit += 1;
+        let row = AuditRow {
+            seq: self.last_audit,
             at,
             actor: actor.to_owned(),
             action: action.to_owned(),
             subject: subject.to_owned(),
-        });
+        };
+        self.audit.insert(row.seq, row);
     }
 
     pub(super) fn keep_aside(&mut self, event: QuarantinedEvent) {
-        self.quarantine.push(event);
+        self.last_quarantined += 1;
+        self.quarantine.insert(self.last_quarantined, event);
     }
 
     /// What the platform does by itself is noted in the default project.
@@ -183,12 +194,12 @@ impl Tables {
 
     pub(crate) fn audit(&self, page: Page<i64>) -> Result<Vec<AuditRow>, StoreError> {
         let after = page.after.unwrap_or(i64::MAX);
-        Ok(self.audit.iter().rev().filter(|row| row.seq < after).take(page.limit as usize).cloned().collect())
+        Ok(self.audit.range(..after).rev().take(page.limit as usize).map(|(_, row)| row.clone()).collect())
     }
 
     pub(crate) fn quarantined(&self, limit: u32) -> Result<Vec<QuarantinedRow>, StoreError> {
-        let rows = (1_i64..).zip(&self.quarantine).map(|(seq, event)| QuarantinedRow {
-            seq,
+        let rows = self.quarantine.iter().rev().map(|(seq, event)| QuarantinedRow {
+            seq: *seq,
             device_id: event
                 .device
                 .and_then(|key| self.devices.get(&key))
@@ -197,10 +208,7 @@ impl Tables {
             payload: event.payload.to_vec(),
             error: event.error.clone(),
         });
-        let mut rows: Vec<QuarantinedRow> = rows.collect();
-        rows.reverse();
-        rows.truncate(limit as usize);
-        Ok(rows)
+        Ok(rows.take(limit as usize).collect())
     }
 
     pub(crate) fn outbox(&self, limit: u32) -> Result<Vec<(OutboxSeq, OutboxLine)>, StoreError> {

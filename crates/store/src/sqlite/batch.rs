@@ -179,10 +179,16 @@ impl Tx<'_> {
                 problem: format!("the device with key {} has no state", key.0),
             })?;
         let unfinished = self.conn.all(UNFINISHED, [key], deployment_row)?;
-        let last_finished = match state.last_finished {
+        let mut last_finished = match state.last_finished {
             Some(deployment) => deployment_by_key(self.conn, deployment)?,
             None => None,
         };
+        // Of a campaign that was deleted, it is nobody's.
+        if let Some(row) = &last_finished
+            && self.campaign_for_batch(row.campaign)?.is_none()
+        {
+            last_finished = None;
+        }
         let super::columns::KeptDevice { row, children, topology } = kept;
         Ok(Some(DeviceView { row, state, unfinished, last_finished, children, topology }))
     }

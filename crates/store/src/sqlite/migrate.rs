@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0005_lists.sql"),
     include_str!("schema/0006_failures.sql"),
     include_str!("schema/0007_actions.sql"),
+    include_str!("schema/0008_forgetting.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

@@ -42,6 +42,7 @@ mod deployments;
 mod devices;
 mod failures;
 mod fill;
+mod forget;
 mod history;
 mod life;
 mod lists;

@@ -50,10 +50,12 @@ impl Tx<'_> {
     ) -> Result<ArtifactRow, StoreError> {
         let known = Reading { conn: self.conn }.artifact(&added.artifact_id)?;
         if let Some(known) = known {
+            self.idle_from(&added.artifact_id, added.created_at)?;
             return Ok(known);
         }
         self.conn.run(
-            "INSERT INTO artifact (artifact_id, project, size_bytes, created_at) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO artifact (artifact_id, project, size_bytes, created_at, idle_since)
+             VALUES (?1, ?2, ?3, ?4, ?4)",
             (&added.artifact_id, actor.project, to_integer(added.size_bytes)?, added.created_at.0),
         )?;
         self.note(actor, action::ARTIFACT_KEPT, &added.artifact_id, added.created_at)?;
@@ -126,14 +128,70 @@ impl Tx<'_> {
             let by = format!("campaign {campaign_id}");
             return Err(StoreError::InUse { what: "package", id: package_id.to_owned(), by });
         }
+        let artifact_id: Option<String> =
+            self.conn.one("SELECT artifact_id FROM package WHERE key = ?1", [key], |row| row.get(0))?;
         self.conn.run("DELETE FROM package WHERE key = ?1", [key])?;
+        if let Some(artifact_id) = artifact_id {
+            self.idle_from(&artifact_id, now)?;
+        }
         self.note(actor, action::PACKAGE_DELETED, package_id, now)
+    }
+
+    /// Notes that an artifact was in use until now.
+    pub(super) fn idle_from(&self, artifact_id: &str, now: WallTime) -> Result<(), StoreError> {
+        self.conn.run(
+            "UPDATE artifact SET idle_since = max(idle_since, ?2) WHERE artifact_id = ?1",
+            (artifact_id, now.0),
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn delete_artifact(
+        &mut self,
+        actor: &Actor,
+        artifact_id: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let used_by: Option<String> = self.conn.one(
+            "SELECT package_id FROM package WHERE artifact_id = ?1 ORDER BY key LIMIT 1",
+            [artifact_id],
+            |row| row.get(0),
+        )?;
+        if let Some(package_id) = used_by {
+            let by = format!("package {package_id}");
+            return Err(StoreError::InUse { what: "artifact", id: artifact_id.to_owned(), by });
+        }
+        let gone = self.conn.run(
+            "DELETE FROM artifact WHERE artifact_id = ?1 AND project = ?2",
+            (artifact_id, actor.project),
+        )?;
+        if gone == 0 {
+            return Err(StoreError::Missing { what: "artifact", id: artifact_id.to_owned() });
+        }
+        self.note(actor, action::ARTIFACT_DELETED, artifact_id, now)
     }
 }
 
 impl Reading<'_> {
     pub(crate) fn artifact(&self, artifact_id: &str) -> Result<Option<ArtifactRow>, StoreError> {
         self.conn.one(&format!("{ARTIFACT} WHERE artifact_id = ?1"), [artifact_id], artifact)
+    }
+
+    pub(crate) fn unused_artifacts(
+        &self,
+        before: WallTime,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<ArtifactRow>, StoreError> {
+        self.conn.all(
+            &format!(
+                "{ARTIFACT} a WHERE artifact_id > ?1 AND idle_since < ?2
+                 AND NOT EXISTS (SELECT 1 FROM package k WHERE k.artifact_id = a.artifact_id)
+                 ORDER BY artifact_id LIMIT ?3"
+            ),
+            (after.unwrap_or_default(), before.0, limit),
+            artifact,
+        )
     }
 
     pub(crate) fn package(&self, package_id: &str) -> Result<Option<PackageRow>, StoreError> {

@@ -31,6 +31,7 @@ const MAY: &[(&str, &str)] = &[
     ("json_each", "walks the list that it was given"),
     ("FROM campaign WHERE filled = 0", "the index holds only those"),
     ("FROM campaign_action ORDER BY seq", "what was asked and is not done: at most sixteen rows a campaign"),
+    ("FROM campaign_leaving", "those that were deleted a moment ago"),
     ("FROM outbox ORDER BY seq LIMIT", "begins at the front and stops at the limit"),
     (
         "FROM quarantine q LEFT JOIN device d ON d.key = q.device ORDER BY q.seq DESC LIMIT",
