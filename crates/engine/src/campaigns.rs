@@ -584,14 +584,11 @@ impl Shared {
         for work in unfinished_acts(&self.store.actions(None).await?) {
             self.campaign_work.add(work);
         }
-<<<<<<< HEAD
         for campaign in self.store.leaving_campaigns().await? {
             self.campaign_work.add(Work::Forget(campaign));
         }
-=======
         let states = CampaignState::ALL.into_iter().filter(|state| *state != CampaignState::Finished);
         let not_finished = CampaignFilter { states: Some(states.collect()), ..CampaignFilter::default() };
->>>>>>> main
         let mut after = None;
         loop {
             let campaigns = self.store.campaigns(not_finished.clone(), Page { after, limit: 100 }).await?;
