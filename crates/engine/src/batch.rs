@@ -516,6 +516,7 @@ impl<'a> Desk<'a> {
         let facts = CampaignFacts {
             state: binder.row.state,
             started: binder.row.started,
+            start_at: binder.row.start_at,
             policy: &binder.row.policy,
             slots_held: binder.counts.slots_held(),
             packages_ready: true,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use otaru_core::WallTime;
 use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
 use otaru_core::deployment::{Deployment, Label};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
@@ -22,7 +23,10 @@ use crate::batch::facts_of;
 use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
 use crate::inbox::Input;
-use crate::limits::{FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE};
+use crate::limits::{
+    FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE, SCHEDULE_CHECK_EVERY, START_AHEAD_MS_MAX,
+    START_PAST_MS_MAX, STARTED_AT_ONCE_MAX,
+};
 use crate::tokens::Operator;
 
 /// A campaign that an operator wants.
@@ -40,6 +44,8 @@ pub struct CampaignRequest {
     pub ext_info: Option<serde_json::Map<String, serde_json::Value>>,
     /// Start at once.
     pub start: bool,
+    /// Start by itself then, by the wall clock; not together with `start`.
+    pub start_at: Option<WallTime>,
 }
 
 /// Which devices a campaign is for. Only devices of the packages' product are ever meant.
@@ -122,6 +128,15 @@ pub enum CampaignError {
         /// The packages' product.
         product: String,
     },
+    /// Two starts.
+    #[error("`start` is true and `start_at` is given; one of them is accepted")]
+    TwoStarts,
+    /// A start that is over.
+    #[error("`start_at` is {0} s ago; a time from a minute ago on is accepted, or `\"start\": true`")]
+    StartAtPast(i64),
+    /// A start that is too far away.
+    #[error("`start_at` is {0} days from now; up to 366 are accepted")]
+    StartAtFar(i64),
     /// Not in this state.
     #[error("campaign {campaign_id} is {state}; only a campaign that is {accepted} can be {verb}")]
     WrongState {
@@ -146,7 +161,10 @@ impl Faulty for CampaignError {
             CampaignError::Name(_)
             | CampaignError::ExtInfo(_)
             | CampaignError::NoDevices
-            | CampaignError::NoTags => "invalid",
+            | CampaignError::NoTags
+            | CampaignError::TwoStarts
+            | CampaignError::StartAtPast(_)
+            | CampaignError::StartAtFar(_) => "invalid",
             CampaignError::UnknownPackage(_) => "unknown_package",
             CampaignError::PackageTwice(_) | CampaignError::Packages(_) => "packages_do_not_fit",
             CampaignError::Policy(_) => "invalid_policy",
@@ -172,6 +190,9 @@ impl Faulty for CampaignError {
             | CampaignError::NoDevices
             | CampaignError::TooManyDevices(_)
             | CampaignError::NoTags
+            | CampaignError::TwoStarts
+            | CampaignError::StartAtPast(_)
+            | CampaignError::StartAtFar(_)
             | CampaignError::UnknownDevices { .. }
             | CampaignError::WrongProduct { .. }
             | CampaignError::OtherProduct { .. } => Kind::Invalid,
@@ -197,6 +218,12 @@ impl Engine {
             return Err(CampaignError::Name(name_chars));
         }
         let policy = request.policy.check()?;
+        if let Some(at) = request.start_at {
+            if request.start {
+                return Err(CampaignError::TwoStarts);
+            }
+            check_start(at, shared.clock.wall())?;
+        }
         let ext_info = request.ext_info.as_ref().map(ext_info_text).transpose()?;
         let packages = self.packages_named(&request.package_ids).await?;
         let product_id = packages[0].product_id.clone();
@@ -206,6 +233,7 @@ impl Engine {
             campaign_id: shared.ids.make(now),
             name: request.name.trim().to_owned(),
             started: request.start,
+            start_at: request.start_at,
             product_id,
             packages: packages.iter().map(|package| package.key).collect(),
             policy,
@@ -214,6 +242,7 @@ impl Engine {
         };
         let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
         shared.campaign_work.add(Work::Fill { campaign: row.key, first: None });
+        shared.schedule_changed.notify_one();
         Ok(row)
     }
 
@@ -284,7 +313,7 @@ impl Engine {
         self.shared.store.campaign(campaign_id).await
     }
 
-    /// Lets a draft's devices go. A campaign that is running already stays as it is.
+    /// Lets a draft's devices go, also one that is scheduled for later. A campaign that is running already stays as it is.
     ///
     /// # Errors
     ///
@@ -294,15 +323,47 @@ impl Engine {
         by: &Operator,
         campaign_id: &str,
     ) -> Result<(CampaignRow, Counts), CampaignError> {
-        use CampaignState::{Draft, Preparing, Running};
+        use CampaignState::{Draft, Preparing, Running, Scheduled};
         let (row, counts) = self.existing(campaign_id).await?;
         if row.started && matches!(row.state, Preparing | Running) {
             return Ok((row, counts));
         }
         let to = if row.filled { Running } else { Preparing };
-        self.moved(by, &row, &[Draft, Preparing], to, Some(true), ("draft or preparing", "started")).await?;
+        let accepted = ("draft, scheduled or preparing", "started");
+        self.moved(by, &row, &[Draft, Scheduled, Preparing], to, Some(true), accepted).await?;
         self.shared.campaign_work.add(Work::after_start(&row));
         self.existing(campaign_id).await
+    }
+
+    /// Sets when a campaign starts by itself, or takes that away: then it is a draft.
+    ///
+    /// # Errors
+    ///
+    /// `StartAtPast`, `StartAtFar`: not a time to start at. `WrongState`: it was started, or has ended.
+    pub async fn schedule_campaign(
+        &self,
+        by: &Operator,
+        campaign_id: &str,
+        start_at: Option<WallTime>,
+    ) -> Result<(CampaignRow, Counts), CampaignError> {
+        let shared = &self.shared;
+        let (row, _) = self.existing(campaign_id).await?;
+        let now = shared.clock.wall();
+        if let Some(at) = start_at {
+            check_start(at, now)?;
+        }
+        let scheduled = shared.store.schedule_campaign(&by.actor, row.key, start_at, now).await?;
+        let found = self.existing(campaign_id).await?;
+        if scheduled.is_some() {
+            shared.schedule_changed.notify_one();
+            return Ok(found);
+        }
+        Err(CampaignError::WrongState {
+            campaign_id: campaign_id.to_owned(),
+            state: found.0.state.name(),
+            accepted: "not started",
+            verb: "scheduled",
+        })
     }
 
     /// Lets no further device go; those at work go on.
@@ -422,6 +483,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether a campaign may be told to start by itself then.
+fn check_start(at: WallTime, now: WallTime) -> Result<(), CampaignError> {
+    let ahead = at.0.saturating_sub(now.0);
+    if ahead < -START_PAST_MS_MAX {
+        return Err(CampaignError::StartAtPast(-ahead / 1_000));
+    }
+    if ahead > START_AHEAD_MS_MAX {
+        return Err(CampaignError::StartAtFar(ahead / 86_400_000));
+    }
+    Ok(())
 }
 
 /// The text of `ext_info`, if it has one that devices can be told.
@@ -578,7 +651,43 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     }
 }
 
+/// Starts campaigns whose time has come, until the engine stops.
+pub(crate) async fn keep_schedule(shared: Arc<Shared>) {
+    while !shared.is_stopping() {
+        let pause = match shared.start_due().await {
+            Ok(Some(next)) => {
+                let ahead = u64::try_from(next.0.saturating_sub(shared.clock.wall().0)).unwrap_or(0);
+                Duration::from_millis(ahead).clamp(RETRY_PAUSE.0, SCHEDULE_CHECK_EVERY)
+            }
+            Ok(None) => SCHEDULE_CHECK_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "campaigns whose time has come could not be started; it is tried again");
+                RETRY_PAUSE.1
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shared.schedule_changed.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
 impl Shared {
+    /// Starts the campaigns whose time has come, also while nobody was here. Answers with the time of the next one.
+    async fn start_due(&self) -> Result<Option<WallTime>, StoreError> {
+        let next = self.store.next_start().await?;
+        let now = self.clock.wall();
+        if next.is_none_or(|next| next > now) {
+            return Ok(next);
+        }
+        for row in self.store.start_due(&self.platform(), STARTED_AT_ONCE_MAX, now).await? {
+            tracing::info!(campaign_id = %row.campaign_id, "the campaign starts by itself");
+            self.campaign_work.add(Work::after_start(&row));
+        }
+        self.store.next_start().await
+    }
+
     /// Finds what a crash or a shutdown left to be done.
     pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
         for work in unfinished_acts(&self.store.actions(None).await?) {

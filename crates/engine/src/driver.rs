@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) device_tokens: DeviceTokens,
     pub(crate) http_devices: HttpDevices,
     pub(crate) campaign_work: CampaignWork,
+    /// A campaign may start earlier than was known.
+    pub(crate) schedule_changed: Notify,
     /// Held by uploads from their last byte to their row, and alone by whoever takes bytes away.
     pub(crate) artifacts: RwLock<()>,
     /// Uploads are refused, because the disk is nearly full.
@@ -151,6 +153,7 @@ impl Engine {
             device_tokens,
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
+            schedule_changed: Notify::new(),
             artifacts: RwLock::new(()),
             disk_is_low: AtomicBool::new(false),
             forgetting: Notify::new(),
@@ -176,6 +179,11 @@ impl Engine {
         let tasks = vec![
             tokio::spawn(watched("batches", shared.clone(), make_batches(shared.clone()))),
             tokio::spawn(watched("heartbeat", shared.clone(), beat(shared.clone()))),
+            tokio::spawn(watched(
+                "schedule",
+                shared.clone(),
+                crate::campaigns::keep_schedule(shared.clone()),
+            )),
             tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
             tokio::spawn(watched("forgetting", shared.clone(), crate::forget::now_and_then(shared.clone()))),
         ];
@@ -190,6 +198,7 @@ impl Engine {
         self.shared.stop.notify_one();
         self.shared.inbox.wake();
         self.shared.campaign_work.wake();
+        self.shared.schedule_changed.notify_one();
         self.shared.forgetting.notify_one();
         let tasks: Vec<_> = {
             let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -78,6 +78,9 @@ pub struct HeldBackShown {
     /// The other campaign, for `busy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub with: Option<String>,
+    /// When the campaign starts, for `scheduled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<WallTime>,
     /// In one plain sentence.
     pub explanation: String,
 }
@@ -140,6 +143,7 @@ impl Engine {
         let campaign_facts = CampaignFacts {
             state: campaign.state,
             started: campaign.started,
+            start_at: campaign.start_at,
             policy: &campaign.policy,
             slots_held: counts.slots_held(),
             packages_ready: true,
@@ -222,6 +226,9 @@ fn sentences(found: &DeviceExplanation) -> Vec<String> {
 fn shown(why: &HeldBack) -> HeldBackShown {
     let (reason, with, explanation) = match why {
         HeldBack::NotStarted => ("not_started", None, "The campaign was not started.".to_owned()),
+        HeldBack::Scheduled { .. } => {
+            ("scheduled", None, "The campaign starts by itself later; `start_at` says when.".to_owned())
+        }
         HeldBack::Paused => ("paused", None, "The campaign is paused.".to_owned()),
         HeldBack::WaveNotOpen => {
             ("wave_not_open", None, "The wave that has the device is not open yet.".to_owned())
@@ -256,7 +263,20 @@ fn shown(why: &HeldBack) -> HeldBackShown {
         }
         HeldBack::NothingToStart => ("nothing_to_start", None, "Nothing is to be started.".to_owned()),
     };
-    HeldBackShown { reason, with, explanation }
+    let start_at = match why {
+        HeldBack::Scheduled { start_at } => Some(*start_at),
+        HeldBack::NotStarted
+        | HeldBack::Paused
+        | HeldBack::WaveNotOpen
+        | HeldBack::CountingChildren
+        | HeldBack::Offline { .. }
+        | HeldBack::Busy { .. }
+        | HeldBack::TooManyAtOnce { .. }
+        | HeldBack::PackageNotReady
+        | HeldBack::AwaitingRetry { .. }
+        | HeldBack::NothingToStart => None,
+    };
+    HeldBackShown { reason, with, start_at, explanation }
 }
 
 #[cfg(test)]
@@ -268,6 +288,7 @@ mod tests {
         let until = ServiceTime(0);
         for why in [
             HeldBack::NotStarted,
+            HeldBack::Scheduled { start_at: WallTime(7) },
             HeldBack::Paused,
             HeldBack::WaveNotOpen,
             HeldBack::CountingChildren,

@@ -33,6 +33,20 @@ pub const ACT_CHUNK: u32 = 500;
 /// They are done one after the other; who asks for more than sixteen at once asks in a loop.
 pub const ACTIONS_WAITING_MAX: usize = 16;
 
+/// Between two looks at the wall clock for campaigns that start by themselves: it may have jumped.
+pub const SCHEDULE_CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Campaigns that start by themselves in one transaction: more than anybody plans for one minute.
+pub const STARTED_AT_ONCE_MAX: u32 = 100;
+
+/// How long ago the start of a campaign may be when it is set, in milliseconds: it then starts at once.
+///
+/// A minute is what a person's clock may be off, or a request on its way; who names an older time has made a mistake.
+pub const START_PAST_MS_MAX: i64 = 60_000;
+
+/// How far ahead the start of a campaign may be, in milliseconds: 366 days. Beyond it, it is a mistake in the year.
+pub const START_AHEAD_MS_MAX: i64 = 366 * 86_400_000;
+
 /// Children of one gateway looked at in one go.
 pub const CHILDREN_CHUNK: u32 = 200;
 

@@ -609,6 +609,7 @@ fn request(package: &str, devices: &[DeviceId], policy: Policy) -> CampaignReque
         devices: DeviceSelection::Ids(devices.iter().map(|id| id.to_string()).collect()),
         policy,
         ext_info: None,
+        start_at: None,
         start: true,
     }
 }

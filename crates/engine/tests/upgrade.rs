@@ -310,6 +310,7 @@ async fn a_campaign_that_is_started_while_it_is_prepared_runs() {
             devices: otaru_engine::DeviceSelection::Ids(vec![id.to_string()]),
             policy: Policy::default(),
             ext_info: None,
+            start_at: None,
             start: false,
         };
         let campaign = platform.engine.create_campaign(&platform.by, request).await.unwrap().campaign_id;
@@ -433,6 +434,7 @@ async fn a_campaign_that_is_paused_while_it_is_prepared_is_made_whole_and_resume
             devices: otaru_engine::DeviceSelection::Product("p".into()),
             policy: Policy::default(),
             ext_info: None,
+            start_at: None,
             start: true,
         };
         let campaign = platform.engine.create_campaign(&platform.by, request).await.unwrap().campaign_id;

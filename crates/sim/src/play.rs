@@ -365,6 +365,7 @@ impl<'a> Stage<'a> {
             devices: DeviceSelection::Product("p".into()),
             policy,
             ext_info: None,
+            start_at: None,
             start: true,
         }
     }

@@ -96,6 +96,7 @@ async fn fill(store: &Store, actor: &Actor, devices: usize) -> Result<CampaignKe
         campaign_id: "campaign".to_owned(),
         name: String::new(),
         started: true,
+        start_at: None,
         product_id: "product".to_owned(),
         packages: Vec::new(),
         policy: Policy::default(),

@@ -450,6 +450,8 @@ pub struct CampaignRow {
     pub ext_info: Option<String>,
     /// When it was made.
     pub created_at: WallTime,
+    /// When it starts by itself, or did.
+    pub start_at: Option<WallTime>,
     /// When it was started.
     pub started_at: Option<WallTime>,
     /// When it ended.
@@ -467,6 +469,8 @@ pub struct NewCampaign {
     pub name: String,
     /// Starts as soon as its first devices are prepared.
     pub started: bool,
+    /// Starts by itself then.
+    pub start_at: Option<WallTime>,
     /// The product of its packages, by public id.
     pub product_id: String,
     /// In order.

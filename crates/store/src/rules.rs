@@ -328,6 +328,45 @@ pub(crate) fn is_over(state: CampaignState) -> bool {
     }
 }
 
+/// The state of a campaign that is whole and was not started.
+const fn resting(start_at: Option<WallTime>) -> CampaignState {
+    if start_at.is_some() { CampaignState::Scheduled } else { CampaignState::Draft }
+}
+
+/// Sets or takes away when a campaign starts by itself. `None` when it was started or has ended; otherwise what the audit
+/// log calls it.
+pub(crate) fn schedule_row(row: &mut CampaignRow, start_at: Option<WallTime>) -> Option<&'static str> {
+    if row.started {
+        return None;
+    }
+    match row.state {
+        CampaignState::Preparing => {}
+        CampaignState::Draft | CampaignState::Scheduled => row.state = resting(start_at),
+        CampaignState::Running
+        | CampaignState::Paused
+        | CampaignState::Finished
+        | CampaignState::Cancelled => return None,
+    }
+    row.start_at = start_at;
+    Some(if start_at.is_some() { "campaign_scheduled" } else { "campaign_unscheduled" })
+}
+
+/// Starts a campaign whose time has come: at once if it is whole, otherwise as soon as its first devices are prepared.
+/// `None` when it is not to be started now; otherwise what the audit log calls it.
+pub(crate) fn start_row_if_due(row: &mut CampaignRow, now: WallTime) -> Option<&'static str> {
+    let is_due = !row.started && row.start_at.is_some_and(|at| at <= now);
+    let to = match row.state {
+        CampaignState::Scheduled => CampaignState::Running,
+        CampaignState::Preparing => CampaignState::Preparing,
+        CampaignState::Draft
+        | CampaignState::Running
+        | CampaignState::Paused
+        | CampaignState::Finished
+        | CampaignState::Cancelled => return None,
+    };
+    is_due.then(|| move_row(row, to, Some(true), now))
+}
+
 /// Lets a campaign that has finished go on; whether it did.
 pub(crate) fn reopen_row(row: &mut CampaignRow) -> bool {
     if row.state != CampaignState::Finished {
@@ -346,8 +385,23 @@ pub(crate) fn move_row(
     now: WallTime,
 ) -> &'static str {
     let (from, was_started) = (row.state, row.started);
+    // A draft that starts by itself is scheduled, whoever makes it one.
+    let to = match to {
+        CampaignState::Draft | CampaignState::Scheduled => {
+            resting(row.start_at.filter(|_| !started.unwrap_or(was_started)))
+        }
+        CampaignState::Preparing
+        | CampaignState::Running
+        | CampaignState::Paused
+        | CampaignState::Finished
+        | CampaignState::Cancelled => to,
+    };
     row.state = to;
     row.started = started.unwrap_or(was_started);
+    if row.started && !was_started {
+        // Started before its time, it has none any more.
+        row.start_at = row.start_at.filter(|at| *at <= now);
+    }
     if row.started || to == CampaignState::Running {
         row.started_at.get_or_insert(now);
     }

@@ -558,6 +558,44 @@ impl Store {
         write!(self, Small, |t| t.move_campaign(&actor, campaign, &from, to, started, now))
     }
 
+    /// Sets when a campaign starts by itself, or takes that away. `None` when it was started or has ended: nothing was
+    /// written.
+    ///
+    /// *Retry*: safe; leaves a second line in the audit log.
+    ///
+    /// # Errors
+    ///
+    /// - `Missing`: the campaign.
+    pub async fn schedule_campaign(
+        &self,
+        actor: &Actor,
+        campaign: CampaignKey,
+        start_at: Option<WallTime>,
+        now: WallTime,
+    ) -> Result<Option<CampaignRow>, StoreError> {
+        let actor = actor.clone();
+        write!(self, Small, |t| t.schedule_campaign(&actor, campaign, start_at, now))
+    }
+
+    /// Starts the campaigns whose time has come, at most `limit`, and answers with them. Each is started once, whatever
+    /// the clock does afterwards.
+    ///
+    /// *Retry*: safe; what was started by a call whose answer was lost is not in the answer again.
+    pub async fn start_due(
+        &self,
+        actor: &Actor,
+        limit: u32,
+        now: WallTime,
+    ) -> Result<Vec<CampaignRow>, StoreError> {
+        let actor = actor.clone();
+        write!(self, Small, |t| t.start_due(&actor, limit, now))
+    }
+
+    /// When the next campaign starts by itself.
+    pub async fn next_start(&self) -> Result<Option<WallTime>, StoreError> {
+        read!(self, |t| t.next_start())
+    }
+
     /// Takes a campaign that has ended out of every list, with its packages, its counters and its audit line. Its
     /// deployments are still there, but nobody's: [`forget_deployments`](Store::forget_deployments) takes them away.
     /// `None` when it has not ended, or something of it is not finished.

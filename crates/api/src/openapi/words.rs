@@ -69,8 +69,9 @@ words! {
 }
 
 /// Every reason; the tests of `explain` and a look at the engine's source keep it whole.
-pub(crate) const HELD_BACK: [&str; 10] = [
+pub(crate) const HELD_BACK: [&str; 11] = [
     "not_started",
+    "scheduled",
     "paused",
     "wave_not_open",
     "counting_children",

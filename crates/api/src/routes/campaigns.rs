@@ -26,13 +26,14 @@ use crate::openapi::{Pages, words};
 use crate::problem::{Code, Problem};
 use crate::query::{Asked, Counted, bad};
 use crate::router::Shared;
-use crate::times::Moment;
+use crate::times::{AskedMoment, Moment};
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .routes(routes!(list, create))
         .routes(routes!(one, delete))
         .routes(routes!(start))
+        .routes(routes!(schedule))
         .routes(routes!(pause))
         .routes(routes!(resume))
         .routes(routes!(cancel))
@@ -73,6 +74,10 @@ struct NewCampaign {
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<bool>)]
     start: bool,
+    /// Starts by itself then, by the server's clock; not together with `start`. From a minute ago to 366 days ahead.
+    #[serde(default)]
+    #[schema(value_type = Option<Moment>)]
+    start_at: Option<AskedMoment>,
 }
 
 /// Which devices: exactly one of the members.
@@ -217,6 +222,9 @@ struct CampaignView {
     /// The name of the token that it was made with.
     created_by: String,
     created_at: Moment,
+    /// When it starts by itself, or did.
+    #[schema(required)]
+    start_at: Option<Moment>,
     #[schema(required)]
     started_at: Option<Moment>,
     #[schema(required)]
@@ -240,6 +248,7 @@ impl CampaignView {
             ext_info: row.ext_info.and_then(|text| serde_json::from_str(&text).ok()),
             created_by: row.created_by,
             created_at: Moment(row.created_at),
+            start_at: row.start_at.map(Moment),
             started_at: row.started_at.map(Moment),
             finished_at: row.finished_at.map(Moment),
         }
@@ -323,7 +332,7 @@ impl ToSchema for CountsView {
 
 /// Makes a campaign.
 ///
-/// It is a draft unless `start` is true. Its deployments are made after this answer; `state` says `preparing` until
+/// It is a draft unless `start` is true, or it is `scheduled` to start by itself at `start_at`. Its deployments are made after this answer; `state` says `preparing` until
 /// they are. Calling it again makes another one.
 #[utoipa::path(
     post, path = "/campaigns", tag = "campaigns", operation_id = "create_campaign",
@@ -355,6 +364,7 @@ async fn create(
         policy,
         ext_info: asked.ext_info,
         start: asked.start,
+        start_at: asked.start_at.map(|at| at.0),
     };
     let row = engine.create_campaign(&may.by, request).await?;
     // Its deployments are made after this answer; `state` says `preparing` until they are.
@@ -436,6 +446,43 @@ async fn start(
     Id(id): Id,
 ) -> Result<Answer<CampaignView>, Problem> {
     Ok(Answer(CampaignView::of(engine.start_campaign(&may.by, &id).await?)))
+}
+
+/// When a campaign starts by itself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Schedule {
+    /// By the server's clock, from a minute ago to 366 days ahead; null takes the schedule away.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<Moment>, required)]
+    start_at: Option<AskedMoment>,
+}
+
+/// A member that may be null and must be there.
+fn given<'de, D: serde::Deserializer<'de>>(member: D) -> Result<Option<AskedMoment>, D::Error> {
+    Option::deserialize(member)
+}
+
+/// Sets when a campaign that was not started starts by itself, or takes that away.
+///
+/// It is `scheduled` then, and a draft again without a time. It starts once, when the server's clock shows that time or,
+/// if the server was down then, as soon as it is back. `POST …/start` starts it before.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/schedule", tag = "campaigns", operation_id = "schedule_campaign",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    request_body = Schedule,
+    responses((status = 200, description = "As it is now", body = CampaignView)),
+    extensions(("x-codes" = json!(["not_found", "wrong_state", "invalid"]))),
+)]
+async fn schedule(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+    Json(asked): Json<Schedule>,
+) -> Result<Answer<CampaignView>, Problem> {
+    let start_at = asked.start_at.map(|at| at.0);
+    Ok(Answer(CampaignView::of(engine.schedule_campaign(&may.by, &id, start_at).await?)))
 }
 
 /// Lets no further device go; those at work go on.

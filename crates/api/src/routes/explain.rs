@@ -88,12 +88,17 @@ struct HeldBack {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     with: Option<String>,
+    /// When the campaign starts by itself, for `scheduled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Moment, required = false)]
+    start_at: Option<Moment>,
     explanation: String,
 }
 
 impl From<HeldBackShown> for HeldBack {
     fn from(shown: HeldBackShown) -> HeldBack {
-        HeldBack { reason: shown.reason, with: shown.with, explanation: shown.explanation }
+        let start_at = shown.start_at.map(Moment);
+        HeldBack { reason: shown.reason, with: shown.with, start_at, explanation: shown.explanation }
     }
 }
 

@@ -38,7 +38,8 @@ async fn it_is_read_back_with_every_count() {
             "package_ids": [lamp.package_id], "retry": {"count": 0, "interval_secs": 0},
             "limits": {"concurrency": null}, "on_conflict": "hold",
             "timers": {"online_secs": 90000.0, "answer_secs": 180.0, "result_secs": 86400.0, "confirm_secs": 600.0},
-            "gateway_mode": false, "ext_info": null, "created_by": "test", "finished_at": null,
+            "gateway_mode": false, "ext_info": null, "created_by": "test", "start_at": null,
+            "finished_at": null,
         })
     );
 }
@@ -320,6 +321,49 @@ async fn campaigns_can_be_narrowed_by_state_product_and_name() {
         let refused = house.viewer().get(&format!("/api/v1/campaigns?{query}")).await;
         assert!(refused.refused(400, "invalid_parameter").contains(says));
     }
+}
+
+#[tokio::test]
+async fn a_campaign_is_scheduled_at_its_creation_and_afterwards() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    let draft = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &json!({}))).await.ok(201);
+    let day = |days: i64| days_after(draft["created_at"].as_str().unwrap(), days);
+    let asked_later = json!({"start_at": day(2)});
+    let made = house.operator().post("/api/v1/campaigns", with(&lamp.package_id, &asked_later)).await.ok(201);
+    let id = text(&made["campaign_id"]);
+    let scheduled = campaign_when(house.viewer(), &id, |c| c["state"] == "scheduled").await;
+    assert_eq!((&scheduled["start_at"], &scheduled["started_at"]), (&json!(day(2)), &Value::Null));
+    let explained = house.viewer().get("/api/v1/devices/lamp_1/explain").await.ok(200);
+    let of_this = |one: &&Value| one["campaign_id"] == json!(id);
+    let held_back = &explained["deployments"].as_array().unwrap().iter().find(of_this).unwrap()["held_back"];
+    assert_eq!((&held_back["reason"], &held_back["start_at"]), (&json!("scheduled"), &json!(day(2))));
+    let schedule = format!("/api/v1/campaigns/{id}/schedule");
+    let changed = house.operator().post(&schedule, json!({"start_at": day(1)})).await.ok(200);
+    assert_eq!((&changed["state"], &changed["start_at"]), (&json!("scheduled"), &json!(day(1))));
+    let draft = house.operator().post(&schedule, json!({"start_at": null})).await.ok(200);
+    assert_eq!((&draft["state"], &draft["start_at"]), (&json!("draft"), &Value::Null));
+    for (refused, code) in [
+        (json!({"start_at": day(400)}), "invalid"),
+        (json!({"start_at": "2020-01-01T00:00:00Z"}), "invalid"),
+        (json!({"start_at": "tomorrow"}), "invalid_member"),
+        (json!({}), "invalid_member"),
+    ] {
+        house.operator().post(&schedule, refused).await.refused(400, code);
+    }
+    let both = with(&lamp.package_id, &json!({"start": true, "start_at": day(1)}));
+    house.operator().post("/api/v1/campaigns", both).await.refused(400, "invalid");
+    // A time that has just come starts it.
+    house.operator().post(&schedule, json!({"start_at": day(0)})).await.ok(200);
+    campaign_when(house.viewer(), &id, |c| c["state"] == "running").await;
+    house.operator().post(&schedule, json!({"start_at": null})).await.refused(409, "wrong_state");
+}
+
+/// So many days after a time, to the second.
+fn days_after(shown: &str, days: i64) -> String {
+    let time = time::OffsetDateTime::parse(shown, &time::format_description::well_known::Rfc3339).unwrap();
+    let later = (time + time::Duration::days(days)).to_string(); // 2026-11-26 18:30:00.006 +00:00:00
+    format!("{}T{}.000Z", &later[..10], later[11..].split(['.', ' ']).next().unwrap())
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use alloc::{string::String, vec::Vec};
 use serde::Serialize;
 
 use super::{CampaignState, OnConflict, Policy};
-use crate::{ServiceTime, deployment::State};
+use crate::{ServiceTime, WallTime, deployment::State};
 
 /// What planning needs to know of a campaign.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct CampaignFacts<'a> {
     pub state: CampaignState,
     /// It was told to start; while it is being prepared the devices it already has may go.
     pub started: bool,
+    /// When it starts by itself.
+    pub start_at: Option<WallTime>,
     /// Its rules.
     pub policy: &'a Policy,
     /// How many of its devices hold a slot now.
@@ -58,6 +60,11 @@ pub struct Plan<D> {
 pub enum HeldBack {
     /// The campaign was not started.
     NotStarted,
+    /// The campaign starts by itself at `start_at`.
+    Scheduled {
+        /// By the wall clock.
+        start_at: WallTime,
+    },
     /// The campaign is paused.
     Paused,
     /// The wave that has the device is not open.
@@ -138,7 +145,7 @@ fn not_now<D>(campaign: &CampaignFacts<'_>, candidate: &Candidate<'_, D>) -> Opt
         State::Released { until } => *until,
         State::Waiting { until, .. } => return Some(HeldBack::AwaitingRetry { until: *until }),
         State::Queued if campaign.started => return Some(HeldBack::WaveNotOpen),
-        State::Queued => return Some(HeldBack::NotStarted),
+        State::Queued => return Some(not_started(campaign)),
         State::Asked { .. }
         | State::Offered(_)
         | State::Running(_)
@@ -152,7 +159,7 @@ fn not_now<D>(campaign: &CampaignFacts<'_>, candidate: &Candidate<'_, D>) -> Opt
         }
         CampaignState::Preparing if campaign.started => {}
         CampaignState::Draft | CampaignState::Preparing | CampaignState::Scheduled => {
-            return Some(HeldBack::NotStarted);
+            return Some(not_started(campaign));
         }
         CampaignState::Paused => return Some(HeldBack::Paused),
         CampaignState::Finished | CampaignState::Cancelled => return Some(HeldBack::NothingToStart),
@@ -164,4 +171,12 @@ fn not_now<D>(campaign: &CampaignFacts<'_>, candidate: &Candidate<'_, D>) -> Opt
         return Some(HeldBack::Offline { until });
     }
     None
+}
+
+/// Why nobody of a campaign that was not started goes.
+fn not_started(campaign: &CampaignFacts<'_>) -> HeldBack {
+    match campaign.start_at {
+        Some(start_at) => HeldBack::Scheduled { start_at },
+        None => HeldBack::NotStarted,
+    }
 }

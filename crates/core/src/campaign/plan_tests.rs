@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::plan::{CampaignFacts, Candidate, HeldBack, Plan, plan};
 use super::{CampaignState, OnConflict, Policy, Slots};
 use crate::deployment::{Because, Doubt, Outcome, OutcomeKind, Question, State, Underway};
-use crate::{Epoch, ServiceTime};
+use crate::{Epoch, ServiceTime, WallTime};
 
 // --- One device --------------------------------------------------------------------------------------------
 
@@ -39,6 +39,20 @@ fn before_its_wave_opens_a_device_waits_and_before_the_start_all_do() {
             "held back: not started"
         );
     }
+}
+
+#[test]
+fn before_a_campaign_starts_by_itself_the_reason_says_when() {
+    let later = Campaign { started: false, start_at: Some(WallTime(99)), ..running() };
+    for state in [CampaignState::Scheduled, CampaignState::Preparing] {
+        for candidate in [in_state(&QUEUED), ready("a")] {
+            assert_eq!(
+                verdict(&Campaign { state, ..later.clone() }, &candidate),
+                "held back: scheduled for 99"
+            );
+        }
+    }
+    assert_eq!(verdict(&Campaign { started: true, ..later }, &ready("a")), "start", "its time has come");
 }
 
 #[test]
@@ -197,6 +211,7 @@ fn the_names_of_the_reasons_are_part_of_the_api() {
     let until = ServiceTime(7);
     for (reason, json) in [
         (HeldBack::NotStarted, r#"{"reason":"not_started"}"#),
+        (HeldBack::Scheduled { start_at: WallTime(7) }, r#"{"reason":"scheduled","start_at":7}"#),
         (HeldBack::Paused, r#"{"reason":"paused"}"#),
         (HeldBack::WaveNotOpen, r#"{"reason":"wave_not_open"}"#),
         (HeldBack::Offline { until }, r#"{"reason":"offline","until":7}"#),
@@ -268,6 +283,7 @@ proptest! {
 struct Campaign {
     state: CampaignState,
     started: bool,
+    start_at: Option<WallTime>,
     policy: Policy,
     slots_held: u64,
     packages_ready: bool,
@@ -288,6 +304,7 @@ impl Campaign {
         CampaignFacts {
             state: self.state,
             started: self.started,
+            start_at: self.start_at,
             policy: &self.policy,
             slots_held: self.slots_held,
             packages_ready: self.packages_ready,
@@ -300,6 +317,7 @@ fn running() -> Campaign {
     Campaign {
         state: CampaignState::Running,
         started: true,
+        start_at: None,
         policy: Policy::default(),
         slots_held: 0,
         packages_ready: true,
@@ -355,6 +373,7 @@ fn verdicts(campaign: &Campaign, candidates: &[Candidate<'_, &'static str>]) -> 
 fn reason(why: &HeldBack) -> String {
     match why {
         HeldBack::NotStarted => "not started".into(),
+        HeldBack::Scheduled { start_at } => format!("scheduled for {}", start_at.0),
         HeldBack::Paused => "paused".into(),
         HeldBack::WaveNotOpen => "wave not open".into(),
         HeldBack::CountingChildren => "counting children".into(),
@@ -380,6 +399,7 @@ fn anything() -> impl Strategy<Value = (Campaign, Vec<Candidate<'static, usize>>
         .prop_map(|(state, started, concurrency, slots_held, unready, on_conflict)| Campaign {
             state: CampaignState::ALL.get(state).copied().unwrap_or(CampaignState::Running),
             started,
+            start_at: None,
             policy: Policy {
                 slots: Slots { concurrency },
                 on_conflict: [OnConflict::Hold, OnConflict::Fail, OnConflict::Supersede][on_conflict],

@@ -210,6 +210,7 @@ impl Platform {
             devices: DeviceSelection::Ids(devices.iter().map(|id| id.to_string()).collect()),
             policy,
             ext_info: None,
+            start_at: None,
             start,
         };
         self.engine.create_campaign(&self.by, request).await.unwrap().campaign_id

@@ -163,6 +163,7 @@ impl Platform {
                     devices: DeviceSelection::Ids(vec![device_id.into()]),
                     policy: Policy::default(),
                     ext_info: None,
+                    start_at: None,
                     start: true,
                 },
             )

@@ -210,6 +210,95 @@ pub(super) async fn starting_and_ending_leave_their_times(world: &World) {
     assert_eq!(world.store.campaign("c1").await.must().must().0, ended);
 }
 
+pub(super) async fn a_campaign_starts_by_itself_once_its_time_has_come(world: &World) {
+    use CampaignState::{Cancelled, Draft, Preparing, Running, Scheduled};
+    let package = world.package().await.key;
+    world.devices(2).await;
+    let at = |minutes: i64| WallTime(NOW.0 + minutes * 60_000);
+    let make = async |campaign_id, start_at| {
+        let new = new_campaign(campaign_id, Targets::Product, package);
+        let new = NewCampaign { started: false, start_at, ..new };
+        world.store.create_campaign(&world.actor, new, NOW).await.must()
+    };
+    let (whole, late, unfilled) = (
+        make("whole", Some(at(5))).await,
+        make("late", Some(at(9))).await,
+        make("unfilled", Some(at(3))).await,
+    );
+    let (never, given_up) = (make("never", None).await, make("given up", Some(at(1))).await);
+    assert_eq!((whole.state, whole.start_at, whole.started_at), (Preparing, Some(at(5)), None));
+    for row in [&whole, &late, &never, &given_up] {
+        while !world.store.fill_campaign(row.key, 9, NOW, &Deployment::queued(), &[]).await.must().done {}
+        world.store.move_campaign(&world.actor, row.key, &[Preparing], Draft, None, NOW).await.must().must();
+    }
+    assert_eq!(world.state_of(whole.key).await, Scheduled, "a draft that starts by itself is scheduled");
+    assert_eq!(world.state_of(never.key).await, Draft);
+    assert_eq!(world.store.next_start().await.must(), Some(at(1)));
+    world
+        .store
+        .move_campaign(&world.actor, given_up.key, &[Scheduled], Cancelled, None, NOW)
+        .await
+        .must()
+        .must();
+    assert_eq!(world.store.next_start().await.must(), Some(at(3)), "whoever is given up does not start");
+    let start = async |now, limit| {
+        let rows = world.store.start_due(&world.actor, limit, now).await.must();
+        rows.iter().map(|row| (row.campaign_id.clone(), row.state)).collect::<Vec<_>>()
+    };
+    assert_eq!(start(at(2), 9).await, []);
+    assert_eq!(start(at(7), 1).await, [("unfilled".to_owned(), Preparing)], "the first first");
+    // Whoever prepared it may not have heard of that yet.
+    world.store.move_campaign(&world.actor, unfilled.key, &[Preparing], Draft, None, NOW).await.must().must();
+    assert_eq!(world.state_of(unfilled.key).await, Draft, "what was started is not scheduled again");
+    assert_eq!(start(at(7), 1).await, [("whole".to_owned(), Running)]);
+    assert_eq!(start(at(7), 9).await, []);
+    assert_eq!(start(at(5), 9).await, [], "also when the clock goes back");
+    assert_eq!(world.store.next_start().await.must(), Some(at(9)));
+    let row = world.store.campaign_by_key(whole.key).await.must().must().0;
+    assert_eq!((row.started, row.start_at, row.started_at), (true, Some(at(5)), Some(at(7))));
+    let log = world.store.audit(crate::Page { after: None, limit: 100 }).await.must();
+    assert_eq!(log.iter().filter(|line| line.action == "campaign_started").count(), 2);
+}
+
+pub(super) async fn a_schedule_is_changed_and_taken_away_until_the_start(world: &World) {
+    use CampaignState::{Draft, Preparing, Running, Scheduled};
+    let package = world.package().await.key;
+    let new = NewCampaign { started: false, ..new_campaign("c1", Targets::Product, package) };
+    let key = world.store.create_campaign(&world.actor, new, NOW).await.must().key;
+    let (soon, later) = (WallTime(NOW.0 + 5), WallTime(NOW.0 + 9));
+    let schedule =
+        async |key, start_at| world.store.schedule_campaign(&world.actor, key, start_at, NOW).await;
+    let shown = async |start_at| {
+        let row = schedule(key, start_at).await.must().must();
+        (row.state, row.start_at)
+    };
+    assert_eq!(shown(Some(later)).await, (Preparing, Some(later)));
+    world.store.move_campaign(&world.actor, key, &[Preparing], Draft, None, NOW).await.must().must();
+    assert_eq!(world.state_of(key).await, Scheduled);
+    assert_eq!(shown(Some(soon)).await, (Scheduled, Some(soon)));
+    assert_eq!(world.store.next_start().await.must(), Some(soon));
+    assert_eq!(shown(None).await, (Draft, None));
+    assert_eq!(world.store.next_start().await.must(), None);
+    assert_eq!(world.store.start_due(&world.actor, 9, later).await.must(), []);
+    assert_eq!(shown(Some(later)).await, (Scheduled, Some(later)));
+    let started = world
+        .store
+        .move_campaign(&world.actor, key, &[Scheduled], Running, Some(true), soon)
+        .await
+        .must()
+        .must();
+    assert_eq!((started.start_at, started.started_at), (None, Some(soon)), "before its time");
+    assert_eq!(schedule(key, Some(later)).await.must(), None, "what was started is not scheduled");
+    let missing = schedule(CampaignKey(99), None).await;
+    assert!(matches!(missing, Err(StoreError::Missing { what: "campaign", .. })));
+    let log = world.store.audit(crate::Page { after: None, limit: 100 }).await.must();
+    let lines = log.iter().filter(|line| line.action.ends_with("scheduled")).map(|line| line.action.as_str());
+    let lines: Vec<&str> = lines.collect();
+    let expected = ["campaign_scheduled", "campaign_unscheduled", "campaign_scheduled", "campaign_scheduled"];
+    // The move to a draft was one, too.
+    assert_eq!(lines, [expected.as_slice(), &["campaign_scheduled"]].concat());
+}
+
 pub(super) async fn campaigns_are_listed_newest_first(world: &World) {
     for number in 0..7 {
         world.campaign(&format!("c{number}"), Targets::Product).await;

@@ -71,6 +71,8 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_campaign_that_has_ended_is_not_filled_further,
             a_campaign_moves_only_from_where_it_is_expected,
             starting_and_ending_leave_their_times,
+            a_campaign_starts_by_itself_once_its_time_has_come,
+            a_schedule_is_changed_and_taken_away_until_the_start,
             campaigns_are_listed_newest_first,
             queued_deployments_are_released_in_chunks,
             the_deployments_of_a_device_come_newest_first;

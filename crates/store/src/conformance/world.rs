@@ -227,6 +227,7 @@ pub(super) fn new_campaign(campaign_id: &str, targets: Targets, package: crate::
         campaign_id: campaign_id.to_owned(),
         name: "Campaign".to_owned(),
         started: true,
+        start_at: None,
         product_id: PRODUCT.to_owned(),
         packages: vec![package],
         policy: Policy::default(),

@@ -49,6 +49,7 @@ impl Tables {
             policy: new.policy.clone(),
             targets: new.targets.clone(),
             created_at: now,
+            start_at: new.start_at,
             started_at: new.started.then_some(now),
             finished_at: None,
             created_by: actor.name.clone(),
@@ -86,6 +87,53 @@ impl Tables {
         let row = row.clone();
         self.note(&actor.name, action, &row.campaign_id, now);
         Ok(Some(row))
+    }
+
+    pub(crate) fn schedule_campaign(
+        &mut self,
+        actor: &Actor,
+        key: CampaignKey,
+        start_at: Option<WallTime>,
+        now: WallTime,
+    ) -> Result<Option<CampaignRow>, StoreError> {
+        let campaign = self.campaigns.get_mut(&key).ok_or_else(|| no_campaign(key))?;
+        let row = Arc::make_mut(&mut campaign.row);
+        let Some(action) = rules::schedule_row(row, start_at) else { return Ok(None) };
+        let row = row.clone();
+        self.note(&actor.name, action, &row.campaign_id, now);
+        Ok(Some(row))
+    }
+
+    pub(crate) fn start_due(
+        &mut self,
+        actor: &Actor,
+        limit: u32,
+        now: WallTime,
+    ) -> Result<Vec<CampaignRow>, StoreError> {
+        let scheduled = self.campaigns.iter().filter_map(|(key, one)| Some((one.row.start_at?, *key)));
+        let mut due: Vec<(WallTime, CampaignKey)> = scheduled.filter(|(at, _)| *at <= now).collect();
+        due.sort_unstable();
+        let mut started = Vec::new();
+        for (_, key) in due {
+            if started.len() == limit as usize {
+                break;
+            }
+            let Some(campaign) = self.campaigns.get_mut(&key) else { continue };
+            if let Some(action) = rules::start_row_if_due(Arc::make_mut(&mut campaign.row), now) {
+                let row = CampaignRow::clone(&campaign.row);
+                self.note(&actor.name, action, &row.campaign_id, now);
+                started.push(row);
+            }
+        }
+        Ok(started)
+    }
+
+    pub(crate) fn next_start(&self) -> Result<Option<WallTime>, StoreError> {
+        let waits = |campaign: &&Campaign| {
+            let row = &campaign.row;
+            !row.started && matches!(row.state, CampaignState::Preparing | CampaignState::Scheduled)
+        };
+        Ok(self.campaigns.values().filter(waits).filter_map(|campaign| campaign.row.start_at).min())
     }
 
     pub(crate) fn fill_campaign(

@@ -16,8 +16,28 @@ use crate::rules::{self, action};
 
 const CAMPAIGN: &str =
     "SELECT c.key, c.campaign_id, c.name, c.state, c.started, c.filled, p.product_id, c.policy,
-    c.targets, c.created_at, c.started_at, c.finished_at, c.created_by, c.ext_info
+    c.targets, c.created_at, c.started_at, c.finished_at, c.created_by, c.ext_info, c.start_at
     FROM campaign c CROSS JOIN product p ON p.key = c.product";
+
+/// The condition of the index `campaign_scheduled`, word for word; SQLite would rather take the one by state and sort.
+macro_rules! scheduled {
+    () => {
+        "start_at IS NOT NULL AND started = 0 AND state IN ('preparing', 'scheduled')"
+    };
+}
+
+/// The campaigns whose time has come, the first first.
+pub(super) const START_DUE: &str = concat!(
+    "SELECT key FROM campaign INDEXED BY campaign_scheduled WHERE ",
+    scheduled!(),
+    " AND start_at <= ?1 ORDER BY start_at LIMIT ?2"
+);
+
+pub(super) const NEXT_START: &str = concat!(
+    "SELECT start_at FROM campaign INDEXED BY campaign_scheduled WHERE ",
+    scheduled!(),
+    " ORDER BY start_at LIMIT 1"
+);
 
 /// The campaign with its packages still missing.
 fn campaign(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
@@ -37,6 +57,7 @@ fn campaign(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
         finished_at: row.wall_or_none(11)?,
         created_by: row.get(12)?,
         ext_info: row.get(13)?,
+        start_at: row.wall_or_none(14)?,
     })
 }
 
@@ -75,8 +96,8 @@ impl Tx<'_> {
         let product = self.product_of(actor, &new.product_id)?;
         let added = self.conn.run(
             "INSERT INTO campaign (product, campaign_id, name, state, started, filled, policy, targets, created_at,
-                 started_at, created_by, ext_info)
-             VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (campaign_id) DO NOTHING",
+                 started_at, created_by, ext_info, start_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (campaign_id) DO NOTHING",
             (
                 product,
                 &new.campaign_id,
@@ -89,6 +110,7 @@ impl Tx<'_> {
                 new.started.then_some(now.0),
                 &actor.name,
                 &new.ext_info,
+                new.start_at.map(|at| at.0),
             ),
         )?;
         if added == 0 {
@@ -127,6 +149,39 @@ impl Tx<'_> {
         Ok(Some(row))
     }
 
+    pub(crate) fn schedule_campaign(
+        &mut self,
+        actor: &Actor,
+        key: CampaignKey,
+        start_at: Option<WallTime>,
+        now: WallTime,
+    ) -> Result<Option<CampaignRow>, StoreError> {
+        let mut row = self.stored_campaign(key)?;
+        let Some(action) = rules::schedule_row(&mut row, start_at) else { return Ok(None) };
+        self.write_campaign(&row)?;
+        self.note(actor, action, &row.campaign_id, now)?;
+        Ok(Some(row))
+    }
+
+    pub(crate) fn start_due(
+        &mut self,
+        actor: &Actor,
+        limit: u32,
+        now: WallTime,
+    ) -> Result<Vec<CampaignRow>, StoreError> {
+        let due: Vec<CampaignKey> = self.conn.all(START_DUE, (now.0, limit), |row| row.get(0))?;
+        let mut started = Vec::with_capacity(due.len());
+        for key in due {
+            let mut row = self.stored_campaign(key)?;
+            if let Some(action) = rules::start_row_if_due(&mut row, now) {
+                self.write_campaign(&row)?;
+                self.note(actor, action, &row.campaign_id, now)?;
+                started.push(row);
+            }
+        }
+        Ok(started)
+    }
+
     /// Ends a campaign as finished unless it has ended already.
     pub(super) fn end_campaign(&mut self, key: CampaignKey, now: WallTime) -> Result<(), StoreError> {
         let missing = || StoreError::Constraint(format!("there is no campaign with key {}", key.0));
@@ -141,13 +196,15 @@ impl Tx<'_> {
 
     pub(super) fn write_campaign(&mut self, row: &CampaignRow) -> Result<(), StoreError> {
         self.conn.run(
-            "UPDATE campaign SET state = ?2, started = ?3, started_at = ?4, finished_at = ?5 WHERE key = ?1",
+            "UPDATE campaign SET state = ?2, started = ?3, started_at = ?4, finished_at = ?5, start_at = ?6
+             WHERE key = ?1",
             (
                 row.key,
                 row.state.name(),
                 row.started,
                 row.started_at.map(|at| at.0),
                 row.finished_at.map(|at| at.0),
+                row.start_at.map(|at| at.0),
             ),
         )?;
         self.cache.campaign_changed(row.key);
@@ -237,6 +294,10 @@ impl Reading<'_> {
             Some(row) => Ok(Some((row, counts(self.conn, key)?))),
             None => Ok(None),
         }
+    }
+
+    pub(crate) fn next_start(&self) -> Result<Option<WallTime>, StoreError> {
+        self.conn.one(NEXT_START, [], |row| row.wall(0))
     }
 
     pub(crate) fn unfilled_campaigns(&self) -> Result<Vec<CampaignKey>, StoreError> {

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0006_failures.sql"),
     include_str!("schema/0007_actions.sql"),
     include_str!("schema/0008_forgetting.sql"),
+    include_str!("schema/0009_schedule.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.
