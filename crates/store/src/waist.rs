@@ -44,7 +44,7 @@ macro_rules! write {
     ($store:expr, $weight:ident, |$tables:ident| $work:expr) => {
         match $store {
             Store::Sqlite(sqlite) => sqlite.write(crate::sqlite::Weight::$weight, move |$tables| $work).await,
-            Store::Memory(memory) => memory.write(move |$tables| $work).await,
+            Store::Memory(memory) => memory.write(crate::sqlite::Weight::$weight, move |$tables| $work).await,
         }
     };
 }
