@@ -462,7 +462,8 @@ pub struct CampaignRow {
     pub packages: Vec<Arc<PackageRow>>,
     /// Its rules.
     pub policy: Policy,
-    /// Which devices.
+    /// Which devices. A list of them is empty where the campaign was read: it may be long, and a page of campaigns would
+    /// hold many.
     pub targets: Targets,
     /// Passed on to devices with every word about the campaign: the text of a JSON object.
     pub ext_info: Option<String>,

@@ -44,7 +44,7 @@ macro_rules! write {
     ($store:expr, $weight:ident, |$tables:ident| $work:expr) => {
         match $store {
             Store::Sqlite(sqlite) => sqlite.write(crate::sqlite::Weight::$weight, move |$tables| $work).await,
-            Store::Memory(memory) => memory.write(move |$tables| $work).await,
+            Store::Memory(memory) => memory.write(crate::sqlite::Weight::$weight, move |$tables| $work).await,
         }
     };
 }
@@ -515,7 +515,8 @@ impl Store {
         write!(self, Large, |t| t.fill_campaign(campaign, chunk, now, &initial, &prefer))
     }
 
-    /// The campaign with this id, and how many of its deployments are where.
+    /// The campaign with this id, and how many of its deployments are where. A list of devices is not handed out: where
+    /// campaigns are read, it comes empty.
     pub async fn campaign(&self, campaign_id: &str) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
         let campaign_id = campaign_id.to_owned();
         read!(self, |t| t.campaign(&campaign_id))

@@ -91,6 +91,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             the_runs_of_a_device_come_newest_first,
             the_reports_of_a_campaign_are_found_among_the_others,
             campaigns_are_listed_by_state_product_and_name,
+            a_campaign_is_read_without_the_list_of_its_devices,
             a_deleted_device_is_told_nothing_more;
         batches:
             what_is_wanted_is_loaded_with_all_that_belongs_to_it,
