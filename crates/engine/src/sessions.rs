@@ -310,6 +310,11 @@ impl Sessions {
         settled.map(|s| (s.device, s.epoch)).collect()
     }
 
+    /// How many devices are connected here.
+    pub(crate) fn count(&self) -> u64 {
+        self.lock().len() as u64
+    }
+
     /// The devices among `devices` that are connected here.
     pub(crate) fn connected_among(&self, devices: &[DeviceKey]) -> Vec<DeviceKey> {
         let sessions = self.lock();
