@@ -665,6 +665,7 @@ impl<'a> Desk<'a> {
             let runs = matches!(binder.row.state, CampaignState::Running | CampaignState::Paused);
             if runs && binder.row.filled && binder.counts.unfinished() == 0 {
                 self.changes.ended.push(*key);
+                self.answer.moved.insert(*key);
             }
         }
         (self.changes, self.answer)

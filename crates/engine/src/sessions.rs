@@ -157,6 +157,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.shared.sessions.close(&self.own) {
+            self.shared.feed.fleet_moved();
             self.shared.inbox.push(Input::Lost { device: self.own.device });
         }
     }

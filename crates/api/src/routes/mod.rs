@@ -11,6 +11,7 @@ mod description;
 pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
+pub(crate) mod events;
 mod explain;
 mod failures;
 pub(crate) mod health;
@@ -45,6 +46,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(failures::routes())
         .merge(acts::routes())
         .merge(results::routes())
+        .merge(events::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(description::routes())
