@@ -108,6 +108,7 @@ where
     params(
         ("campaign" = Option<Vec<String>>, Query, description = "Only events about these campaigns, at most 20; without it, about all and about the fleet"),
         ("ticket" = Option<String>, Query, description = "In place of a token: from `POST /api/v1/events/ticket`"),
+        ("after" = Option<String>, Query, description = "The same as `Last-Event-ID`, for whoever opens a new stream with another ticket"),
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was heard"),
     ),
     responses((
@@ -123,9 +124,13 @@ async fn listen(
     asked: Asked,
     headers: axum::http::HeaderMap,
 ) -> Result<Response, Problem> {
-    let asked = asked.only(&["campaign", "ticket"])?;
+    let asked = asked.only(&["campaign", "ticket", "after"])?;
     let campaigns = named(&engine, &asked).await?;
-    let heard_last = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(EventId::parse));
+    // A browser that opens a stream again by itself sends the header, which is the later one.
+    let heard_last = match headers.get("last-event-id") {
+        Some(value) => Some(value.to_str().ok().and_then(EventId::parse)),
+        None => asked.one("after")?.filter(|after| !after.is_empty()).map(EventId::parse),
+    };
     let listener = engine.listen(campaigns, heard_last.flatten());
     let listener = listener.map_err(|full| Problem::new(Code::TooManyListeners, full.to_string()))?;
     let first = match heard_last {

@@ -185,6 +185,9 @@ async fn who_comes_back_hears_what_was_missed_and_whose_place_is_lost_looks_anew
     let mut again = Stream::of(&house, &open, "", &format!("Last-Event-ID: {}\r\n", missed.id)).await;
     assert!(again.is_silent().await, "it has heard everything: {}", again.read);
 
+    let mut by_query = Stream::of(&house, &open, &format!("?after={}", ready.id), "").await;
+    by_query.until("campaign", |data| data["state"] == "running").await;
+
     for lost in ["0-7", "99-1", "nonsense", "1-99999999"] {
         let mut stream = Stream::of(&house, &open, "", &format!("Last-Event-ID: {lost}\r\n")).await;
         let resync = stream.next().await.unwrap();
