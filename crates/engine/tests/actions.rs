@@ -279,9 +279,10 @@ async fn what_needs_confirmation_waits_for_a_person_and_survives_a_restart() {
     // Neither the time nor a restart confirms anything, nor does a pause.
     platform.engine.pause_campaign(&platform.by, &campaign).await.unwrap();
     platform.engine.resume_campaign(&platform.by, &campaign).await.unwrap();
-    platform.engine.stop().await;
-    drop(platform);
     clock.pass(Duration::from_secs(30 * 3_600));
+    first.report_progress(0, 100, "v2").await;
+    platform.engine.stop().await;
+    drop((platform, first));
     let platform = Platform::on_disk(dir.path(), settings(), clock).await;
     let mut second = platform.connect(&who[1]).await;
     assert!(second.heard_nothing_for(Duration::from_millis(50)).await);
