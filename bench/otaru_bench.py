@@ -196,7 +196,7 @@ class Server:
             rest = lines_now.pop()
             result["lines"] += len(lines_now)
             for word in ("created", "exists", "error"):
-                needle = b'"result":"%s"' % word.encode()
+                needle = b'"status":"%s"' % word.encode()
                 found = sum(needle in line for line in lines_now)
                 result[word] += found
                 if word == "error" and found and result["first_error"] is None:

@@ -101,6 +101,38 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// The object that a line of text is, or what is wrong: the member, as far as it is known, and why.
+pub(crate) fn parse_line<T: DeserializeOwned>(text: &str) -> Result<T, (Option<String>, Problem)> {
+    let of_line = |error: &serde_json::Error| error.to_string().replace(" at line 1 column ", " at column ");
+    let not_json = |why: String| {
+        (None, Problem::new(Code::InvalidJson, format!("the line is not well-formed JSON: {why}")))
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let Whole(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let why = of_line(&inner);
+        match inner.classify() {
+            Category::Data if path == "." => {
+                (quoted(&why), Problem::new(Code::InvalidMember, format!("the line: {why}")))
+            }
+            Category::Data => {
+                let problem = Problem::new(Code::InvalidMember, format!("`{path}`: {why}"));
+                (Some(path), problem)
+            }
+            Category::Io | Category::Syntax | Category::Eof => not_json(why),
+        }
+    })?;
+    json.end().map_err(|error| not_json(of_line(&error)))?;
+    Ok(value)
+}
+
+/// The member that a message about a missing or unknown one names.
+fn quoted(why: &str) -> Option<String> {
+    let rest = why.strip_prefix("missing field `").or_else(|| why.strip_prefix("unknown field `"))?;
+    rest.split_once('`').map(|(name, _)| name.to_owned())
+}
+
 /// A whole body: an object.
 struct Whole<T>(T);
 

@@ -20,6 +20,7 @@ mod csv;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guarded;
+mod import;
 pub mod limits;
 mod metered;
 mod observe;

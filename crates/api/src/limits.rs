@@ -10,6 +10,32 @@ use std::time::Duration;
 /// separated, are just under 4 MiB. More devices are chosen by product or tags.
 pub const JSON_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Longest line of an import, in bytes.
+///
+/// The longest honest one has 64 tags with keys and values of 128 characters of four bytes each, which are 64 KiB; twice
+/// that leaves room for quoting. What is longer is answered with an error and not kept.
+pub const IMPORT_LINE_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of lines that are registered in one transaction; how many lines at most is the engine's to say.
+///
+/// Lines of a usual length, some hundred bytes, never get there. It bounds what very long ones hold in memory.
+pub const IMPORT_CHUNK_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of answers that wait for the sender of an import to read them; past it, no more of its lines are read.
+///
+/// A sender that reads while it sends never has more than some KiB here. One that sends everything before it reads the
+/// first answer gets through with a million lines, whose answers are 100 bytes each. Past that both would wait for each
+/// other until the patience for writing is over.
+pub const IMPORT_ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Imports at once. They share one place in the store, so that more would not be faster, and each may hold
+/// [`IMPORT_ANSWER_BYTES_MAX`].
+pub const IMPORTS_MAX: usize = 2;
+
+/// Lines of an import that are looked at before others have their turn: below a millisecond, which a device that reports
+/// does not notice.
+pub const IMPORT_TURN_LINES: usize = 64;
+
 /// Largest request for a device's token, in bytes; read before we know who is asking.
 ///
 /// A device id of 128 characters, a password of 64 and a timestamp are below 400 bytes; ten times that is generous.

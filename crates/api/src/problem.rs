@@ -42,6 +42,12 @@ pub enum Code {
     BodyTooLarge,
     /// The body ended early, or stood still for too long.
     BodyIncomplete,
+    /// A line of an import is no text, too long, or no row of its CSV.
+    InvalidLine,
+    /// The body of an import is declared as something else than NDJSON or CSV.
+    FormatUnknown,
+    /// As many imports are going on as there may be.
+    TooManyImports,
     /// There is no such object.
     NotFound,
     /// The range begins after the end of the package.
@@ -52,7 +58,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 18] = [
         Code::TokenMissing,
         Code::RoleTooLow,
         Code::PathUnknown,
@@ -65,6 +71,9 @@ impl Code {
         Code::InvalidMember,
         Code::BodyTooLarge,
         Code::BodyIncomplete,
+        Code::InvalidLine,
+        Code::FormatUnknown,
+        Code::TooManyImports,
         Code::NotFound,
         Code::RangeUnsatisfiable,
         Code::Internal,
@@ -86,6 +95,9 @@ impl Code {
             Code::InvalidMember => "invalid_member",
             Code::BodyTooLarge => "body_too_large",
             Code::BodyIncomplete => "body_incomplete",
+            Code::InvalidLine => "invalid_line",
+            Code::FormatUnknown => "format_unknown",
+            Code::TooManyImports => "too_many_imports",
             Code::NotFound => "not_found",
             Code::RangeUnsatisfiable => "range_unsatisfiable",
             Code::Internal => "internal",
@@ -103,8 +115,10 @@ impl Code {
             | Code::InvalidCursor
             | Code::InvalidJson
             | Code::InvalidMember
-            | Code::BodyIncomplete => StatusCode::BAD_REQUEST,
-            Code::BodyNotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            | Code::BodyIncomplete
+            | Code::InvalidLine => StatusCode::BAD_REQUEST,
+            Code::TooManyImports => StatusCode::SERVICE_UNAVAILABLE,
+            Code::BodyNotJson | Code::FormatUnknown => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::RangeUnsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -142,7 +156,11 @@ impl Problem {
             code: code.name(),
             message: message.into(),
             headers: Vec::new(),
-            fault: if code.status().is_server_error() { Fault::Bug } else { Fault::Caller },
+            fault: match code.status() {
+                StatusCode::SERVICE_UNAVAILABLE => Fault::Unavailable,
+                status if status.is_server_error() => Fault::Bug,
+                _ => Fault::Caller,
+            },
             cause: None,
             voice: Voice::Native,
         };

@@ -12,11 +12,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRef, Request};
+use axum::http::Uri;
 use axum::middleware;
+use axum::routing::get;
 use bytes::Bytes;
 use otaru_engine::Engine;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::limits::IMPORTS_MAX;
 use crate::observe::observe;
 use crate::openapi;
 use crate::problem::{Code, Problem};
@@ -31,6 +36,17 @@ pub(crate) struct Shared {
     engine: Engine,
     metrics: Metrics,
     description: Description,
+    imports: Imports,
+}
+
+/// A permit for each import that may go on at the same time.
+#[derive(Clone)]
+pub(crate) struct Imports(pub(crate) Arc<Semaphore>);
+
+impl FromRef<Shared> for Imports {
+    fn from_ref(shared: &Shared) -> Imports {
+        shared.imports.clone()
+    }
 }
 
 /// The OpenAPI document, as text.
@@ -62,13 +78,34 @@ pub fn router(engine: Engine, metrics: Metrics) -> Router {
         .merge(routes::health::routes())
         .split_for_parts();
     let document = serde_json::to_vec_pretty(&openapi::document(&collected)).expect("the document is JSON");
-    described
+    let imports = Imports(Arc::new(Semaphore::new(IMPORTS_MAX)));
+    let router = described
         .merge(routes::download::routes())
         .merge(routes::device_http::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(middleware::from_fn(observe))
-        .with_state(Shared { engine, metrics, description: Description(document.into()) })
+        .with_state(Shared { engine, metrics, description: Description(document.into()), imports });
+    with_device_called_import(router)
+}
+
+/// A device may be called `import`: but for POST, which imports, its path is that of a device.
+fn with_device_called_import(router: Router) -> Router {
+    let inner = router.clone();
+    let as_device = move |mut request: Request| {
+        let inner = inner.clone();
+        async move {
+            // The same path, spelled so that it is not taken for the one that imports.
+            let rest = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+            let spelled = format!("/api/v1/devices/%69mport{rest}");
+            *request.uri_mut() = Uri::try_from(spelled).expect("a query that was read is one");
+            inner.oneshot(request).await
+        }
+    };
+    router.route(
+        routes::import::PATH,
+        get(as_device.clone()).patch(as_device.clone()).delete(as_device.clone()).put(as_device),
+    )
 }
 
 async fn unknown(request: Request) -> Problem {

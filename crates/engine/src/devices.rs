@@ -63,6 +63,15 @@ pub struct RegisteredDevice {
     pub secret: Option<String>,
 }
 
+/// A device that may be registered, as far as can be said without the store.
+#[derive(Debug)]
+pub struct CheckedDevice {
+    pub(crate) device: NewDevice,
+    pub(crate) secret: Option<String>,
+    /// The secret was made here: whoever registers it does not know it yet.
+    pub(crate) is_generated: bool,
+}
+
 /// Why a product or device was not made, changed or found.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -107,6 +116,27 @@ pub enum DeviceError {
     /// Taken, missing, in use; or try again later; or ours.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl DeviceError {
+    /// The member of a new device that is to be changed.
+    #[must_use]
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            DeviceError::BadId { field, .. }
+            | DeviceError::Length { field, .. }
+            | DeviceError::NotWithAuth { field, .. } => Some(field),
+            DeviceError::Fingerprint(_) => Some("fingerprint"),
+            DeviceError::TooManyTags(_) => Some("tags"),
+            DeviceError::Store(StoreError::Missing { what: "product", .. }) => Some("product_id"),
+            DeviceError::Store(
+                StoreError::Missing { what: "gateway", .. } | StoreError::ChildAsGateway { .. },
+            ) => Some("gateway_id"),
+            DeviceError::Store(StoreError::Exists { what: "device", .. }) => Some("device_id"),
+            DeviceError::Store(StoreError::Exists { what: "node_id", .. }) => Some("node_id"),
+            DeviceError::Unknown(_) | DeviceError::Random | DeviceError::Store(_) => None,
+        }
+    }
 }
 
 impl Faulty for DeviceError {
@@ -195,6 +225,17 @@ impl Engine {
         request: DeviceRequest,
     ) -> Result<RegisteredDevice, DeviceError> {
         let shared = &self.shared;
+        let CheckedDevice { device, secret, .. } = self.check_device(request)?;
+        let record = shared.store.create_device(&by.actor, device, shared.clock.wall()).await?;
+        if let (Some(gateway), Some(version)) = (record.row.gateway, record.row.joined) {
+            shared.children_changed(gateway, version);
+        }
+        Ok(RegisteredDevice { record, secret })
+    }
+
+    /// Looks at everything about a device that can be said without the store, makes its secret if it needs one, and seals
+    /// it.
+    pub(crate) fn check_device(&self, request: DeviceRequest) -> Result<CheckedDevice, DeviceError> {
         check_length("node_id", &request.node_id, 1, NODE_ID_CHARS_MAX, "1 to 64")?;
         check_length("product_id", &request.product_id, 1, NAME_CHARS_MAX, "1 to 256")?;
         let device_id = match &request.device_id {
@@ -208,6 +249,7 @@ impl Engine {
         check_tags(&request.tags)?;
         let fingerprint =
             check_auth(request.auth, request.secret.as_deref(), request.fingerprint.as_deref())?;
+        let is_generated = request.secret.is_none();
         let secret = match request.secret {
             Some(secret) => Some(secret),
             None if request.auth == Auth::X509 => None,
@@ -218,7 +260,7 @@ impl Engine {
             check_length("secret", secret, 1, SECRET_BYTES_MAX, "1 to 256")?;
         }
         let sealed_secret =
-            secret.as_ref().map(|secret| shared.vault.seal(device_id.as_str(), secret.as_bytes()));
+            secret.as_ref().map(|secret| self.shared.vault.seal(device_id.as_str(), secret.as_bytes()));
         let device = NewDevice {
             device_id,
             node_id: request.node_id,
@@ -230,11 +272,7 @@ impl Engine {
             sealed_secret,
             fingerprint,
         };
-        let record = shared.store.create_device(&by.actor, device, shared.clock.wall()).await?;
-        if let (Some(gateway), Some(version)) = (record.row.gateway, record.row.joined) {
-            shared.children_changed(gateway, version);
-        }
-        Ok(RegisteredDevice { record, secret })
+        Ok(CheckedDevice { device, secret, is_generated })
     }
 
     /// A device with its last report, and whether it can be reached.

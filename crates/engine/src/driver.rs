@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) questions: Questions,
     /// One permit for each gateway that is being told about its children.
     pub(crate) telling: Semaphore,
+    /// The permit of the one chunk of an import that may be in the store.
+    pub(crate) importing: Semaphore,
     outage: Mutex<Option<String>>,
     /// A batch could not be stored and is being tried again.
     batch_waits: AtomicBool,
@@ -165,6 +167,7 @@ impl Engine {
             slots: Slots::default(),
             questions: Questions::default(),
             telling: Semaphore::new(TOLD_AT_ONCE_MAX),
+            importing: Semaphore::new(1),
             outage: Mutex::new(None),
             batch_waits: AtomicBool::new(false),
             due_rests_until: Mutex::default(),

@@ -33,6 +33,16 @@ pub const ACT_CHUNK: u32 = 500;
 /// They are done one after the other; who asks for more than sixteen at once asks in a loop.
 pub const ACTIONS_WAITING_MAX: usize = 16;
 
+/// Devices registered in one transaction of an import.
+///
+/// One chunk of this size is written in about 10 ms, which is what a report waits at most while a million devices are
+/// imported; larger ones hardly make the commit cheaper per device.
+pub const IMPORT_CHUNK: usize = 500;
+
+/// How long an import waits for a store that is out before it gives up. Longer than a disk that was full for a moment
+/// takes to recover; the sender has its own patience.
+pub const IMPORT_OUTAGE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Between two looks at the wall clock for campaigns that start by themselves: it may have jumped.
 pub const SCHEDULE_CHECK_EVERY: Duration = Duration::from_secs(5);
 

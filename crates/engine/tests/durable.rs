@@ -218,10 +218,7 @@ async fn a_poisoned_event_is_kept_aside_and_does_not_hold_up_the_others() {
     let mut devices = [platform.connect(&first).await, platform.connect(&second).await];
     // A store that cannot take one certain report, whatever is done around it.
     let beside = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
-    let poison =
-        "CREATE TRIGGER poison BEFORE INSERT ON report WHEN instr(new.payload, CAST('poison' AS BLOB))
-                  BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
-    beside.execute_batch(poison).unwrap();
+    beside.execute_batch(&refusing("report")).unwrap();
 
     let mut sent = Vec::new();
     for round in 0..40 {
@@ -243,6 +240,85 @@ async fn a_poisoned_event_is_kept_aside_and_does_not_hold_up_the_others() {
     assert_eq!(beside.query_row(aside, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
     assert!(platform.engine.health().ready, "one bad event is no outage");
     platform.engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_finds_room_does_not_end_an_outage_while_a_batch_finds_none() {
+    let (platform, id, _) = Platform::with_a_device().await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    let faults = platform.faults.as_ref().unwrap();
+    faults.fail_large_until_healed();
+    let ticket = device.publish(progress_report(&id, 0, 1, "v1"));
+    platform.until_not_ready().await;
+    // While the batch waits, nothing but heartbeats is let through.
+    let enough = faults.passed() + 3;
+    let beating = async {
+        while faults.passed() < enough {
+            assert!(!platform.engine.health().ready, "a small row fitted, and the report did not");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), beating).await.expect("heartbeats go on");
+    assert!(device.heard_nothing_for(A_MOMENT).await, "acknowledged though it was not stored");
+    faults.heal();
+    assert_eq!(device.next().await, Delivery::Acknowledge(ticket));
+    platform.until_ready().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_waited_and_is_poisoned_leaves_no_outage_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    let beside = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
+    beside.execute_batch(&refusing("report")).unwrap();
+    // Somebody holds the lock for so long that the store counts as out.
+    beside.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let ticket = device.publish(progress_report(&id, 0, 1, "poison"));
+    platform.until_not_ready().await;
+    beside.execute_batch("COMMIT").unwrap();
+    assert_eq!(device.next().await, Delivery::Acknowledge(ticket), "it is kept aside");
+    // Nobody says anything more: what remains is the heartbeat.
+    platform.until_ready().await;
+    platform.engine.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_can_neither_be_stored_nor_kept_aside_is_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = Platform::on_disk(dir.path(), settings(), WoundClock::new()).await;
+    platform.product().await;
+    let id = platform.register("sn1").await;
+    let mut device = platform.connect(&id).await;
+    device.report_version("v1").await;
+    let beside = rusqlite::Connection::open(dir.path().join("otaru.db")).unwrap();
+    beside.execute_batch(&(refusing("report") + &refusing("quarantine"))).unwrap();
+    device.publish(progress_report(&id, 0, 1, "poison"));
+    assert_eq!(
+        device.next().await,
+        Delivery::Close { reason: "store_unavailable" },
+        "and no acknowledgement"
+    );
+    drop(device);
+
+    // The device sends it again, when there is room for it.
+    beside.execute_batch("DROP TRIGGER refuse_report; DROP TRIGGER refuse_quarantine").unwrap();
+    let mut device = platform.connect(&id).await;
+    device.report(progress_report(&id, 0, 1, "poison")).await;
+    assert_eq!(platform.engine.reports(id.as_str(), None, 100).await.unwrap().len(), 2);
+    platform.engine.stop().await;
+}
+
+/// Has a table refuse rows with a certain word in their payload.
+fn refusing(table: &str) -> String {
+    format!(
+        "CREATE TRIGGER refuse_{table} BEFORE INSERT ON {table} WHEN instr(new.payload, CAST('poison' AS BLOB))
+         BEGIN SELECT RAISE(ABORT, 'poisoned'); END;"
+    )
 }
 
 #[tokio::test]

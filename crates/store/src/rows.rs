@@ -9,6 +9,8 @@ use otaru_core::{Epoch, Fingerprint, ServiceTime, WallTime};
 use otaru_proto::{DeviceId, PackageKind};
 use serde::{Deserialize, Serialize};
 
+use crate::error::StoreError;
+
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -246,6 +248,22 @@ pub struct NewDevice {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// What became of one device of an import.
+#[derive(Debug)]
+pub enum Imported {
+    /// It is registered as was asked for.
+    Created {
+        /// Inside the store.
+        key: DeviceKey,
+        /// For a child: its gateway, and the gateway's topology version since it came.
+        joined: Option<(DeviceKey, i64)>,
+    },
+    /// It was there already, with the same node id, product, gateway and kind of proof. Nothing was changed.
+    Exists,
+    /// What stands in its way: `Exists`, `Missing` or `ChildAsGateway`, as when it is registered by itself.
+    Refused(StoreError),
+}
+
 /// What to change about a registered device; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default)]
 pub struct DevicePatch {
@@ -444,7 +462,8 @@ pub struct CampaignRow {
     pub packages: Vec<Arc<PackageRow>>,
     /// Its rules.
     pub policy: Policy,
-    /// Which devices.
+    /// Which devices. A list of them is empty where the campaign was read: it may be long, and a page of campaigns would
+    /// hold many.
     pub targets: Targets,
     /// Passed on to devices with every word about the campaign: the text of a JSON object.
     pub ext_info: Option<String>,

@@ -446,6 +446,7 @@ pub const fn acted(act: Act) -> &'static str {
 pub(crate) mod action {
     pub(crate) const PRODUCT_CREATED: &str = "product_created";
     pub(crate) const DEVICE_CREATED: &str = "device_created";
+    pub(crate) const DEVICES_IMPORTED: &str = "devices_imported";
     pub(crate) const DEVICE_CHANGED: &str = "device_changed";
     pub(crate) const DEVICE_DELETED: &str = "device_deleted";
     pub(crate) const ARTIFACT_KEPT: &str = "artifact_kept";
@@ -476,6 +477,41 @@ pub(crate) fn forgettable(
     let places: Vec<i64> = rows.iter().filter(old).map(|(place, _)| *place).collect();
     let goes_on = !places.is_empty() && rows.len() >= chunk as usize;
     (places, rows.last().map(|(place, _)| *place).filter(|_| goes_on))
+}
+
+/// The subject of the line in the audit log about one chunk of an import; `None` if it made nothing.
+pub(crate) fn import_subject(devices: &[NewDevice], became: &[Imported]) -> Option<String> {
+    let made = devices.iter().zip(became).filter(|(_, became)| matches!(became, Imported::Created { .. }));
+    let mut made = made.map(|(device, _)| &device.device_id);
+    let first = made.next()?;
+    Some(match made.next_back() {
+        None => format!("1 device: {first}"),
+        Some(last) => {
+            let count = 2 + made.count();
+            format!("{count} devices: {first} to {last}")
+        }
+    })
+}
+
+/// Whether a device that is there is the one that an import would make.
+pub(crate) fn is_same_device(there: &DeviceRow, new: &NewDevice, gateway: Option<DeviceKey>) -> bool {
+    there.node_id == new.node_id
+        && there.product_id == new.product_id
+        && there.gateway == gateway
+        && there.auth == new.auth
+}
+
+/// What became of a device whose id is taken by `there`.
+///
+/// Each seal is another one: with the same bytes it is the device that an attempt made whose answer was lost.
+pub(crate) fn found_there(there: &DeviceRow, new: &NewDevice, gateway: Option<DeviceKey>) -> Imported {
+    if !is_same_device(there, new, gateway) {
+        return Imported::Refused(StoreError::Exists { what: "device", id: new.device_id.to_string() });
+    }
+    if new.sealed_secret.is_some() && there.sealed_secret == new.sealed_secret {
+        return Imported::Created { key: there.key, joined: there.gateway.zip(there.joined) };
+    }
+    Imported::Exists
 }
 
 /// Leaves of the notes about one device and service, and about its SDK, the last; lines of logs all stay.

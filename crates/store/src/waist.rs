@@ -44,7 +44,7 @@ macro_rules! write {
     ($store:expr, $weight:ident, |$tables:ident| $work:expr) => {
         match $store {
             Store::Sqlite(sqlite) => sqlite.write(crate::sqlite::Weight::$weight, move |$tables| $work).await,
-            Store::Memory(memory) => memory.write(move |$tables| $work).await,
+            Store::Memory(memory) => memory.write(crate::sqlite::Weight::$weight, move |$tables| $work).await,
         }
     };
 }
@@ -211,6 +211,22 @@ impl Store {
         page: Page<DeviceKey>,
     ) -> Result<Vec<DeviceRecord>, StoreError> {
         read!(self, |t| t.devices(&filter, page))
+    }
+
+    /// Registers devices, all in one transaction: what became of each, in the same order. One that is refused is no
+    /// obstacle for the others, and a child may come after its gateway. One line in the audit log names how many were
+    /// made. Meant for some hundreds at once: nothing else is written meanwhile.
+    ///
+    /// *Retry*: safe. What the earlier call made is `Created` again if the same seal of its secret is passed, and
+    /// otherwise `Exists`.
+    pub async fn import_devices(
+        &self,
+        actor: &Actor,
+        devices: Vec<NewDevice>,
+        now: WallTime,
+    ) -> Result<Vec<Imported>, StoreError> {
+        let actor = actor.clone();
+        write!(self, Large, |t| t.import_devices(&actor, &devices, now))
     }
 
     /// Changes what `patch` names. A new sealed secret replaces the old one at once.
@@ -499,7 +515,8 @@ impl Store {
         write!(self, Large, |t| t.fill_campaign(campaign, chunk, now, &initial, &prefer))
     }
 
-    /// The campaign with this id, and how many of its deployments are where.
+    /// The campaign with this id, and how many of its deployments are where. A list of devices is not handed out: where
+    /// campaigns are read, it comes empty.
     pub async fn campaign(&self, campaign_id: &str) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
         let campaign_id = campaign_id.to_owned();
         read!(self, |t| t.campaign(&campaign_id))

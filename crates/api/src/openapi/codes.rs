@@ -32,6 +32,7 @@ pub(crate) const ALL: &[Known] = &[
         "a member of the body is unknown, missing, of the wrong type or not accepted",
     ),
     known("body_incomplete", 400, "the body did not come whole"),
+    known("invalid_line", 400, "a line is no text, too long, or no row of its CSV"),
     known("invalid", 400, "a value is outside its range"),
     known("invalid_id", 400, "an id has characters that are not accepted, or is too long"),
     known("unknown_product", 400, "the request names a product that does not exist"),
@@ -64,8 +65,10 @@ pub(crate) const ALL: &[Known] = &[
     known("body_too_large", 413, "the body is larger than is read"),
     known("too_large", 413, "the upload is larger than is accepted"),
     known("body_not_json", 415, "the body is declared as something else than JSON"),
+    known("format_unknown", 415, "the body is declared as something else than NDJSON or CSV"),
     known("range_unsatisfiable", 416, "the range begins after the end"),
     known("internal", 500, "something broke that should not; the log has the cause under the request id"),
     known("disk_full", 503, "the disk is so full that uploads are refused"),
+    known("too_many_imports", 503, "as many imports are going on as there may be"),
     known("unavailable", 503, "the store cannot be reached now, or the server is shutting down"),
 ];

@@ -28,37 +28,45 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewDevice {
+pub(super) struct NewDevice {
     /// Without one it is `{product_id}_{node_id}`.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
-    device_id: Option<String>,
+    pub(super) device_id: Option<String>,
     /// The maker's own id, unique within the product.
     #[schema(min_length = 1, max_length = 64)]
-    node_id: String,
+    pub(super) node_id: String,
     #[schema(min_length = 1, max_length = 256)]
-    product_id: String,
+    pub(super) product_id: String,
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<words::AuthWord>)]
-    auth: Auth,
+    pub(super) auth: Auth,
     /// Without one, a device with `auth` `secret` that has no gateway gets one.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 256)]
-    secret: Option<String>,
+    pub(super) secret: Option<String>,
     /// SHA-256 of its certificate as 64 hex digits, or SHA-1 as 40; colons between bytes are fine. Only with `auth` `x509`.
     #[serde(default)]
-    fingerprint: Option<String>,
+    pub(super) fingerprint: Option<String>,
     /// The gateway that it is a child of.
     #[serde(default)]
-    gateway_id: Option<String>,
+    pub(super) gateway_id: Option<String>,
     /// For people.
     #[serde(default)]
     #[schema(max_length = 256)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// At most 64; keys of 1 to 128 characters, values of at most 128.
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
-    tags: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+impl From<NewDevice> for DeviceRequest {
+    fn from(asked: NewDevice) -> DeviceRequest {
+        let NewDevice { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags } =
+            asked;
+        DeviceRequest { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags }
+    }
 }
 
 /// What to change; a member that is left out stays as it is, and a `null` name or fingerprint is none.
@@ -175,11 +183,7 @@ async fn register(
     may: May<Change>,
     Json(asked): Json<NewDevice>,
 ) -> Result<(StatusCode, Answer<Registered>), Problem> {
-    let NewDevice { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags } =
-        asked;
-    let request =
-        DeviceRequest { device_id, node_id, product_id, auth, secret, fingerprint, gateway_id, name, tags };
-    let made = engine.register_device(&may.by, request).await?;
+    let made = engine.register_device(&may.by, asked.into()).await?;
     // A child may have been heard of before it was registered, but nobody is online at the moment of its making.
     let view = DeviceView { record: made.record, online: false, last_report: None, sdk_version: None };
     Ok((StatusCode::CREATED, Answer(Registered { device: view.into(), secret: made.secret })))

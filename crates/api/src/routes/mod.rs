@@ -14,6 +14,7 @@ pub(crate) mod download;
 mod explain;
 mod failures;
 pub(crate) mod health;
+pub(crate) mod import;
 mod notes;
 mod packages;
 mod products;
@@ -33,6 +34,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
     OpenApiRouter::default()
         .merge(products::routes())
         .merge(devices::routes())
+        .merge(import::routes())
         .merge(reports::routes())
         .merge(notes::routes())
         .merge(explain::routes())

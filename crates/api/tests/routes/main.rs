@@ -19,6 +19,7 @@ mod explain;
 mod failures;
 mod health;
 mod house;
+mod import;
 mod metrics;
 mod notes;
 mod openapi;

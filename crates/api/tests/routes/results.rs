@@ -1,5 +1,5 @@
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use http_body_util::BodyExt;
 use otaru_api::Limits;
 use serde_json::{Value, json};
@@ -81,6 +81,16 @@ async fn a_campaign_with_nobody_in_it_has_a_header_and_no_rows() {
     assert_eq!(results(&house, &id, "ndjson?code=7").await.ok(200), Value::Null);
     results(&house, "0123", "csv").await.refused(404, "not_found");
     results(&house, &id, "csv?limit=5").await.refused(400, "invalid_parameter");
+}
+
+#[tokio::test]
+async fn a_look_at_the_head_alone_has_no_rows() {
+    let house = House::open().await;
+    let id = with_a_failure(&house, "").await;
+    let path = format!("/api/v1/campaigns/{id}/results.csv");
+    let head = house.viewer().send(Method::HEAD, &path, &[], Body::empty()).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-type"), "text/csv; charset=utf-8; header=present");
 }
 
 /// Its id.

@@ -291,6 +291,23 @@ pub(super) async fn campaigns_are_listed_by_state_product_and_name(world: &World
     assert_eq!(of(&[Finished], Some("p2"), None).await, "c1");
 }
 
+pub(super) async fn a_campaign_is_read_without_the_list_of_its_devices(world: &World) {
+    let devices = world.devices(3).await;
+    let made = world.campaign("c1", Targets::Devices(devices.clone())).await;
+    assert_eq!(made.targets, Targets::Devices(devices.clone()));
+    let none = Targets::Devices(Vec::new());
+    assert_eq!(world.store.campaign("c1").await.must().must().0.targets, none);
+    assert_eq!(world.store.campaign_by_key(made.key).await.must().must().0.targets, none);
+    let page = world.store.campaigns(CampaignFilter::default(), Page { after: None, limit: 1 }).await.must();
+    assert_eq!(page[0].0.targets, none);
+    // It is there all the same.
+    let filled = world.store.fill_campaign(made.key, 10, NOW, &released(9), &[]).await.must();
+    assert_eq!(filled.added, devices);
+    let tagged = Targets::Tags([("devices".to_owned(), "yes".to_owned())].into());
+    let made = world.campaign("c2", tagged.clone()).await;
+    assert_eq!(world.store.campaign_by_key(made.key).await.must().must().0.targets, tagged);
+}
+
 pub(super) async fn a_deleted_device_is_told_nothing_more(world: &World) {
     let gateway = world.device("gateway").await;
     let child = NewDevice { gateway_id: Some(super::world::id("gateway")), ..new_device("child") };

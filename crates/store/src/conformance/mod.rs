@@ -8,6 +8,7 @@ mod campaigns;
 mod children;
 mod devices;
 mod forgetting;
+mod imports;
 mod lists;
 mod logs;
 mod notes;
@@ -60,6 +61,12 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_device_may_have_a_certificate_in_place_of_a_secret,
             a_list_of_ids_is_answered_in_its_order,
             the_children_with_work_are_those_with_something_unfinished;
+        imports:
+            an_import_makes_each_device_as_registering_it_does,
+            an_import_may_be_repeated_and_changes_nothing,
+            what_cannot_be_imported_is_no_obstacle_for_the_others,
+            a_child_is_imported_after_its_gateway,
+            an_import_leaves_one_line_in_the_audit_log_that_names_the_count;
         campaigns:
             a_campaign_begins_empty_and_in_preparation,
             a_campaign_needs_its_product_and_packages,
@@ -84,6 +91,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             the_runs_of_a_device_come_newest_first,
             the_reports_of_a_campaign_are_found_among_the_others,
             campaigns_are_listed_by_state_product_and_name,
+            a_campaign_is_read_without_the_list_of_its_devices,
             a_deleted_device_is_told_nothing_more;
         batches:
             what_is_wanted_is_loaded_with_all_that_belongs_to_it,

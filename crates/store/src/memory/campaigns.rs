@@ -352,7 +352,7 @@ impl Tables {
         key: CampaignKey,
     ) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
         let found = self.campaigns.get(&key);
-        Ok(found.map(|campaign| (CampaignRow::clone(&campaign.row), campaign.counts.clone())))
+        Ok(found.map(shown))
     }
 
     pub(crate) fn campaigns(
@@ -364,7 +364,7 @@ impl Tables {
         let rows =
             self.campaigns.range(..older).rev().filter(|(_, campaign)| is_wanted(&campaign.row, filter));
         let page = rows.take(page.limit as usize);
-        Ok(page.map(|(_, campaign)| (CampaignRow::clone(&campaign.row), campaign.counts.clone())).collect())
+        Ok(page.map(|(_, campaign)| shown(campaign)).collect())
     }
 
     pub(crate) fn count_campaigns(&self, filter: &CampaignFilter) -> Result<Total, StoreError> {
@@ -517,6 +517,15 @@ impl Tables {
         }
         Ok(records)
     }
+}
+
+/// As it is read: without the list of its devices, if it has one.
+fn shown(campaign: &Campaign) -> (CampaignRow, Counts) {
+    let mut row = CampaignRow::clone(&campaign.row);
+    if let Targets::Devices(list) = &mut row.targets {
+        list.clear();
+    }
+    (row, campaign.counts.clone())
 }
 
 /// Whether everything that the filter asks for holds.

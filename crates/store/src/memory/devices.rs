@@ -11,7 +11,7 @@ use super::tables::{Device, Report, Tables, next_key};
 use crate::error::StoreError;
 use crate::limits::REPORTS_LOOKED_AT;
 use crate::rows::*;
-use crate::rules::action;
+use crate::rules::{self, action};
 
 impl Tables {
     pub(crate) fn create_device(
@@ -20,6 +20,51 @@ impl Tables {
         new: &NewDevice,
         now: WallTime,
     ) -> Result<DeviceRecord, StoreError> {
+        self.add_device(actor, new, now)?;
+        self.note(&actor.name, action::DEVICE_CREATED, new.device_id.as_str(), now);
+        self.registered(&new.device_id)
+    }
+
+    pub(crate) fn import_devices(
+        &mut self,
+        actor: &Actor,
+        devices: &[NewDevice],
+        now: WallTime,
+    ) -> Result<Vec<Imported>, StoreError> {
+        let mut became = Vec::with_capacity(devices.len());
+        for new in devices {
+            became.push(self.import_device(actor, new, now));
+        }
+        if let Some(subject) = rules::import_subject(devices, &became) {
+            self.note(&actor.name, action::DEVICES_IMPORTED, &subject, now);
+        }
+        Ok(became)
+    }
+
+    fn import_device(&mut self, actor: &Actor, new: &NewDevice, now: WallTime) -> Imported {
+        let gateway = match &new.gateway_id {
+            Some(gateway_id) => self.gateway(gateway_id).ok(),
+            None => None,
+        };
+        let names_what_is_there = new.gateway_id.is_none() || gateway.is_some();
+        match self.devices_by_id.get(&new.device_id).and_then(|key| self.devices.get(key)) {
+            Some(there) if names_what_is_there && self.product_of(actor, &new.product_id).is_ok() => {
+                rules::found_there(&there.row, new, gateway)
+            }
+            _ => match self.add_device(actor, new, now) {
+                Ok((key, joined)) => Imported::Created { key, joined: gateway.zip(joined) },
+                Err(error) => Imported::Refused(error),
+            },
+        }
+    }
+
+    /// A device and all that belongs to it, with the version of its gateway's topology since.
+    fn add_device(
+        &mut self,
+        actor: &Actor,
+        new: &NewDevice,
+        now: WallTime,
+    ) -> Result<(DeviceKey, Option<i64>), StoreError> {
         let product = self.product_of(actor, &new.product_id)?;
         if self.devices_by_id.contains_key(&new.device_id) {
             return Err(StoreError::Exists { what: "device", id: new.device_id.to_string() });
@@ -58,8 +103,7 @@ impl Tables {
         if let Some(gateway) = gateway {
             self.devices_by_gateway.insert((gateway, key));
         }
-        self.note(&actor.name, action::DEVICE_CREATED, new.device_id.as_str(), now);
-        self.registered(&new.device_id)
+        Ok((key, joined))
     }
 
     /// A child comes or goes. Answers with the gateway's topology version since.

@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::StoreError;
+use crate::sqlite::Weight;
 
 pub(crate) use self::tables::Tables;
 
@@ -58,6 +59,7 @@ pub struct Faults {
 struct Switch {
     stalled: bool,
     failing: Failing,
+    passed: u64,
     /// How many reads are answered before they fail.
     reads_left: Option<u32>,
     /// The longest way to the tables and back, and what decides the next one.
@@ -70,6 +72,8 @@ enum Failing {
     Not,
     Next(u32),
     UntilHealed,
+    /// Only what takes much room.
+    Large,
 }
 
 impl Faults {
@@ -96,6 +100,18 @@ impl Faults {
     /// Writing operations answer `Unavailable` and write nothing, until [`heal`](Faults::heal).
     pub fn fail_until_healed(&self) {
         self.switch().failing = Failing::UntilHealed;
+    }
+
+    /// Batches and other large writes answer `Unavailable` and write nothing, until [`heal`](Faults::heal); small ones,
+    /// such as the heartbeat, find room, as on a disk that is all but full.
+    pub fn fail_large_until_healed(&self) {
+        self.switch().failing = Failing::Large;
+    }
+
+    /// How many writing operations were let through so far.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.switch().passed
     }
 
     /// Reading operations answer `Unavailable` after the next `n`, until [`heal`](Faults::heal).
@@ -141,7 +157,7 @@ impl Faults {
     }
 
     /// Waits while stalled, and takes one failure if there is one to take.
-    async fn pass(&self) -> Result<(), StoreError> {
+    async fn pass(&self, weight: Weight) -> Result<(), StoreError> {
         loop {
             // Made before looking, so that what resumes in between is not missed.
             let resumed = self.resumed.notified();
@@ -154,12 +170,17 @@ impl Faults {
         let failed = match switch.failing {
             Failing::Not | Failing::Next(0) => false,
             Failing::UntilHealed => true,
+            Failing::Large => weight == Weight::Large,
             Failing::Next(n) => {
                 switch.failing = Failing::Next(n - 1);
                 true
             }
         };
-        if failed { Err(StoreError::Unavailable("a fault was injected".to_owned())) } else { Ok(()) }
+        if failed {
+            return Err(StoreError::Unavailable("a fault was injected".to_owned()));
+        }
+        switch.passed += 1;
+        Ok(())
     }
 
     fn switch(&self) -> MutexGuard<'_, Switch> {
@@ -175,9 +196,10 @@ impl MemoryStore {
 
     pub(crate) async fn write<R>(
         &self,
+        weight: Weight,
         work: impl FnOnce(&mut Tables) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        self.faults.pass().await?;
+        self.faults.pass(weight).await?;
         if !self.faults.is_slow() {
             return work(&mut self.tables());
         }

@@ -39,6 +39,18 @@ async fn it_fails_until_it_is_healed_and_can_be_read_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_all_but_full_takes_the_heartbeat_and_no_batch() {
+    let (store, faults) = Store::memory_with_faults();
+    faults.fail_large_until_healed();
+    let batch = async || store.transact(NOW, Wanted::default(), |_| (Changes::default(), ())).await;
+    store.heartbeat(ServiceTime(1), NOW).await.unwrap();
+    assert!(matches!(batch().await, Err(StoreError::Unavailable(_))));
+    assert_eq!(faults.passed(), 1);
+    faults.heal();
+    batch().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stalled_store_answers_when_it_goes_on() {
     let (store, faults) = Store::memory_with_faults();
     faults.stall();

@@ -14,10 +14,23 @@ use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::{self, action};
 
-const CAMPAIGN: &str =
-    "SELECT c.key, c.campaign_id, c.name, c.state, c.started, c.filled, p.product_id, c.policy,
-    c.targets, c.created_at, c.started_at, c.finished_at, c.created_by, c.ext_info, c.start_at
-    FROM campaign c CROSS JOIN product p ON p.key = c.product";
+macro_rules! campaign_with {
+    ($targets:literal) => {
+        concat!(
+            "SELECT c.key, c.campaign_id, c.name, c.state, c.started, c.filled, p.product_id, c.policy, ",
+            $targets,
+            ", c.created_at, c.started_at, c.finished_at, c.created_by, c.ext_info, c.start_at
+             FROM campaign c CROSS JOIN product p ON p.key = c.product WHERE c.key = ?1"
+        )
+    };
+}
+
+const CAMPAIGN: &str = campaign_with!("c.targets");
+
+/// Without the list of its devices, if it has one.
+const CAMPAIGN_SHOWN: &str = campaign_with!(
+    "CASE WHEN substr(c.targets, 1, 11) = '{\"devices\":' THEN '{\"devices\":[]}' ELSE c.targets END"
+);
 
 /// The condition of the index `campaign_scheduled`, word for word; SQLite would rather take the one by state and sort.
 macro_rules! scheduled {
@@ -61,9 +74,9 @@ fn campaign(row: &Row<'_>) -> rusqlite::Result<CampaignRow> {
     })
 }
 
-/// The campaign with this key.
-fn campaign_row(conn: &Connection, key: CampaignKey) -> Result<Option<CampaignRow>, StoreError> {
-    let Some(mut row) = conn.one(&format!("{CAMPAIGN} WHERE c.key = ?1"), [key], campaign)? else {
+/// The campaign with this key, by `CAMPAIGN` or `CAMPAIGN_SHOWN`.
+fn campaign_row(conn: &Connection, sql: &str, key: CampaignKey) -> Result<Option<CampaignRow>, StoreError> {
+    let Some(mut row) = conn.one(sql, [key], campaign)? else {
         return Ok(None);
     };
     let packages: Vec<PackageKey> = conn.all(
@@ -212,7 +225,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn stored_campaign(&self, key: CampaignKey) -> Result<CampaignRow, StoreError> {
-        campaign_row(self.conn, key)?
+        campaign_row(self.conn, CAMPAIGN, key)?
             .ok_or_else(|| StoreError::Missing { what: "campaign", id: format!("with key {}", key.0) })
     }
 
@@ -224,7 +237,7 @@ impl Tx<'_> {
         if let Some(kept) = self.cache.campaign(key) {
             return Ok(Some(kept));
         }
-        let row = campaign_row(self.conn, key)?.map(Arc::new);
+        let row = campaign_row(self.conn, CAMPAIGN, key)?.map(Arc::new);
         if let Some(row) = &row {
             self.cache.keep_campaign(Arc::clone(row));
         }
@@ -290,7 +303,7 @@ impl Reading<'_> {
         &self,
         key: CampaignKey,
     ) -> Result<Option<(CampaignRow, Counts)>, StoreError> {
-        match campaign_row(self.conn, key)? {
+        match campaign_row(self.conn, CAMPAIGN_SHOWN, key)? {
             Some(row) => Ok(Some((row, counts(self.conn, key)?))),
             None => Ok(None),
         }

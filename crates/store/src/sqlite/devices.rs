@@ -114,11 +114,27 @@ impl Tx<'_> {
             Some(gateway_id) => Some(self.gateway(gateway_id)?),
             None => None,
         };
+        let Some((key, _)) = self.insert_device(product, gateway, new, now)? else {
+            return Err(StoreError::Exists { what: "node_id", id: new.node_id.clone() });
+        };
+        self.note(actor, action::DEVICE_CREATED, new.device_id.as_str(), now)?;
+        self.registered(key)
+    }
+
+    /// Writes a device and all that belongs to it, with the version of its gateway's topology since; `None` if its id or
+    /// its node id is taken.
+    pub(super) fn insert_device(
+        &mut self,
+        product: ProductKey,
+        gateway: Option<DeviceKey>,
+        new: &NewDevice,
+        now: WallTime,
+    ) -> Result<Option<(DeviceKey, Option<i64>)>, StoreError> {
         let added = self.conn.run(
             "INSERT INTO device (product, device_id, node_id, gateway, name, tags, sealed_secret, created_at, auth,
                  fingerprint)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (product, node_id) WHERE deleted_at IS NULL DO NOTHING",
+             ON CONFLICT DO NOTHING",
             (
                 product,
                 new.device_id.as_str(),
@@ -133,17 +149,18 @@ impl Tx<'_> {
             ),
         )?;
         if added == 0 {
-            return Err(StoreError::Exists { what: "node_id", id: new.node_id.clone() });
+            return Ok(None);
         }
         let key = DeviceKey(self.conn.last_insert_rowid());
         self.conn.run("INSERT INTO device_state (device) VALUES (?1)", [key])?;
         self.tag(key, &new.tags)?;
+        let mut joined = None;
         if let Some(gateway) = gateway {
             let version = self.topology_changed(gateway, 1)?;
             self.conn.run("UPDATE device SET joined = ?2 WHERE key = ?1", (key, version))?;
+            joined = Some(version);
         }
-        self.note(actor, action::DEVICE_CREATED, new.device_id.as_str(), now)?;
-        self.registered(key)
+        Ok(Some((key, joined)))
     }
 
     /// A child comes or goes. Answers with the gateway's topology version since.
@@ -174,7 +191,7 @@ impl Tx<'_> {
     }
 
     /// The device that is to be a gateway.
-    fn gateway(&self, gateway_id: &DeviceId) -> Result<DeviceKey, StoreError> {
+    pub(super) fn gateway(&self, gateway_id: &DeviceId) -> Result<DeviceKey, StoreError> {
         let (key, its_gateway) = self
             .conn
             .one(

@@ -44,6 +44,7 @@ mod failures;
 mod fill;
 mod forget;
 mod history;
+mod import;
 mod life;
 mod lists;
 mod migrate;
