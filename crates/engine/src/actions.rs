@@ -1,4 +1,4 @@
-//! What operators do to single deployments of a campaign, or to many of them: stop and retry.
+//! What operators do to single deployments of a campaign, or to many of them: stop, retry and confirm.
 //!
 //! Always true:
 //! - Named devices are answered one by one, once it is done.
@@ -73,6 +73,8 @@ pub enum ActResult {
     Stopped,
     /// It has a further run.
     Retried,
+    /// It may go.
+    Confirmed,
     /// Nothing: the campaign has no deployment on such a device.
     NotFound,
     /// Nothing: it cannot be done to a deployment that is where this one is.
@@ -83,9 +85,10 @@ pub enum ActResult {
 
 impl ActResult {
     /// Every result.
-    pub const ALL: [ActResult; 5] = [
+    pub const ALL: [ActResult; 6] = [
         ActResult::Stopped,
         ActResult::Retried,
+        ActResult::Confirmed,
         ActResult::NotFound,
         ActResult::WrongState,
         ActResult::NotSelected,
@@ -97,6 +100,7 @@ impl ActResult {
         match self {
             ActResult::Stopped => "stopped",
             ActResult::Retried => "retried",
+            ActResult::Confirmed => "confirmed",
             ActResult::NotFound => "not_found",
             ActResult::WrongState => "wrong_state",
             ActResult::NotSelected => "not_selected",
@@ -107,6 +111,7 @@ impl ActResult {
         match (treated, act) {
             (Treated::Done, Act::Stop) => ActResult::Stopped,
             (Treated::Done, Act::Retry) => ActResult::Retried,
+            (Treated::Done, Act::Confirm) => ActResult::Confirmed,
             (Treated::NotMeant, _) => ActResult::NotSelected,
             (Treated::WrongState, _) => ActResult::WrongState,
             (Treated::Gone, _) => ActResult::NotFound,
@@ -134,7 +139,7 @@ pub enum ActError {
     Preparing(String),
     /// Too much was asked already.
     #[error(
-        "campaign {0} has {1} stops and retries that are not done yet, as many as may wait; ask again when they are"
+        "campaign {0} has {1} stops, retries and confirmations that are not done yet, as many as may wait; ask again when they are"
     )]
     TooManyWaiting(String, usize),
     /// Try again later, or ours.
@@ -165,7 +170,7 @@ impl Faulty for ActError {
 }
 
 impl Engine {
-    /// Stops or retries deployments of a campaign.
+    /// Stops, retries or confirms deployments of a campaign.
     ///
     /// With named devices it is done when this returns, and each is answered; a failure in the middle leaves what was done
     /// until then, and asking again does the rest. Otherwise it is stored when this returns and done in the background,
@@ -186,7 +191,7 @@ impl Engine {
         chosen: DeploymentSelection,
     ) -> Result<ActAnswer, ActError> {
         let (row, counts) = self.existing(campaign_id).await?;
-        if !act.accepted_in().contains(&row.state) {
+        if !act.is_accepted(row.state, row.started) {
             return Err(wrong_state(&row.campaign_id, row.state, act).into());
         }
         match chosen.device_ids {
@@ -278,6 +283,7 @@ fn wrong_state(campaign_id: &str, state: CampaignState, act: Act) -> CampaignErr
     let (accepted, verb) = match act {
         Act::Stop => ("not finished", "stopped device by device"),
         Act::Retry => ("not cancelled", "retried"),
+        Act::Confirm => ("started and not finished", "confirmed"),
     };
     CampaignError::WrongState { campaign_id: campaign_id.to_owned(), state: state.name(), accepted, verb }
 }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use otaru_core::WallTime;
-use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
+use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages, first_step};
 use otaru_core::deployment::{Deployment, Label};
+use otaru_core::{ServiceTime, WallTime};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
 use otaru_store::{
     Actor, CampaignFilter, CampaignKey, CampaignRow, Counts, DeviceKey, NewCampaign, PackageRow, Page,
@@ -755,7 +755,7 @@ impl Shared {
         if is_open && !row.filled {
             // Those that connect from now on get theirs with the others.
             let mut first = first.unwrap_or_else(|| Connected::of(self.sessions.connected()));
-            let initial = if row.started { self.released(&row.policy) } else { Deployment::queued() };
+            let initial = first_step(row.started, &row.policy, self.waited_until(&row.policy));
             let filled = self
                 .store
                 .fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, first.chunk())
@@ -808,8 +808,9 @@ impl Shared {
         if row.state != CampaignState::Running {
             return Ok(None);
         }
-        if counts.of(Label::Queued) > 0 {
-            let released = self.released(&row.policy);
+        // What has to be confirmed waits for a person.
+        if counts.of(Label::Queued) > 0 && !row.policy.need_confirm {
+            let released = Deployment::released(self.waited_until(&row.policy));
             let chunk = self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
             self.feed.campaigns_moved([campaign]);
             self.consider(&chunk.moved);
@@ -835,9 +836,9 @@ impl Shared {
         Ok(None)
     }
 
-    fn released(&self, policy: &Policy) -> Deployment {
-        let online = Duration::from_millis(policy.timers.online_ms);
-        Deployment::released(self.service.now().after(online))
+    /// When the absence of a device that may go from now on becomes an outcome.
+    fn waited_until(&self, policy: &Policy) -> ServiceTime {
+        self.service.now().after(Duration::from_millis(policy.timers.online_ms))
     }
 
     pub(crate) fn consider(&self, devices: &[DeviceKey]) {
@@ -858,7 +859,9 @@ fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
         CampaignState::Preparing => Some(Work::Fill { campaign: row.key, first: None }),
         CampaignState::Paused if !row.filled => Some(Work::after_start(row)),
         CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, first: None }),
-        CampaignState::Running if counts.of(Label::Queued) > 0 || counts.unfinished() == 0 => {
+        CampaignState::Running
+            if (counts.of(Label::Queued) > 0 && !row.policy.need_confirm) || counts.unfinished() == 0 =>
+        {
             Some(Work::Release(row.key))
         }
         CampaignState::Cancelled if counts.unfinished() > 0 => Some(Work::End(row.key)),

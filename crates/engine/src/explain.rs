@@ -230,6 +230,11 @@ fn shown(why: &HeldBack) -> HeldBackShown {
             ("scheduled", None, "The campaign starts by itself later; `start_at` says when.".to_owned())
         }
         HeldBack::Paused => ("paused", None, "The campaign is paused.".to_owned()),
+        HeldBack::Unconfirmed => (
+            "unconfirmed",
+            None,
+            "The campaign has started, and each of its devices waits until it is confirmed; this one was not.".to_owned(),
+        ),
         HeldBack::WaveNotOpen => {
             ("wave_not_open", None, "The wave that has the device is not open yet.".to_owned())
         }
@@ -267,6 +272,7 @@ fn shown(why: &HeldBack) -> HeldBackShown {
         HeldBack::Scheduled { start_at } => Some(*start_at),
         HeldBack::NotStarted
         | HeldBack::Paused
+        | HeldBack::Unconfirmed
         | HeldBack::WaveNotOpen
         | HeldBack::CountingChildren
         | HeldBack::Offline { .. }
@@ -290,6 +296,7 @@ mod tests {
             HeldBack::NotStarted,
             HeldBack::Scheduled { start_at: WallTime(7) },
             HeldBack::Paused,
+            HeldBack::Unconfirmed,
             HeldBack::WaveNotOpen,
             HeldBack::CountingChildren,
             HeldBack::Offline { until },

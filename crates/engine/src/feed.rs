@@ -144,8 +144,10 @@ struct State {
 
 impl Default for Feed {
     fn default() -> Feed {
-        let (state, fleet_moved, moved) = Default::default();
-        Feed { state, fleet_moved, moved, told: watch::Sender::new(0) }
+        let (fleet_moved, moved) = Default::default();
+        // The first event is number 1, so that there is a place before it.
+        let state = Mutex::new(State { next: 1, ..State::default() });
+        Feed { state, fleet_moved, moved, told: watch::Sender::new(1) }
     }
 }
 
@@ -300,12 +302,8 @@ impl Listener {
     /// The place that it has reached: whoever comes again with it misses nothing.
     #[must_use]
     pub fn place(&self) -> EventId {
-        let number = self.next.unwrap_or_else(|| self.shared.feed.lock().next);
-        // Nothing was told before the first: its predecessor is of another run, and leads to looking anew.
-        match number.checked_sub(1) {
-            Some(number) => EventId { run: self.shared.run(), number },
-            None => EventId { run: self.shared.run() - 1, number: u64::MAX },
-        }
+        let next = self.next.unwrap_or_else(|| self.shared.feed.lock().next);
+        EventId { run: self.shared.run(), number: next - 1 }
     }
 
     /// Waits for what is to be heard next. Dropping the future loses nothing.

@@ -255,6 +255,62 @@ async fn a_draft_is_stopped_and_retried_device_by_device_and_waits_for_its_start
 }
 
 #[tokio::test]
+async fn what_needs_confirmation_waits_for_a_person_and_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = WoundClock::new();
+    let platform = Platform::on_disk(dir.path(), settings(), clock.clone()).await;
+    platform.product().await;
+    let package = platform.package("v2", &[]).await;
+    let who =
+        [platform.register("sn0").await, platform.register("sn1").await, platform.register("sn2").await];
+    let policy = Policy { need_confirm: true, ..Policy::default() };
+    let campaign = platform.campaign(&package, &who.iter().collect::<Vec<_>>(), policy).await;
+    platform.until_campaign(&campaign, "running").await;
+    assert_eq!(platform.counts(&campaign).await.of(Label::Queued), 3);
+    let mut first = platform.connect(&who[0]).await;
+    assert!(first.heard_nothing_for(Duration::from_millis(50)).await);
+    let why = platform.engine.explain(who[0].as_str()).await.unwrap().deployments;
+    assert_eq!(why[0].held_back.as_ref().map(|held| held.reason), Some("unconfirmed"));
+    let confirmed = act(&platform, &campaign, Act::Confirm, named(&[&who[0]])).await;
+    assert_eq!(confirmed, [("confirmed", Some((1, Label::Released)))]);
+    first.is_told("v1").await;
+    let again = act(&platform, &campaign, Act::Confirm, named(&[&who[0]])).await;
+    assert_eq!(again, [("wrong_state", Some((1, Label::Offered)))]);
+    // Neither the time nor a restart confirms anything, nor does a pause.
+    platform.engine.pause_campaign(&platform.by, &campaign).await.unwrap();
+    platform.engine.resume_campaign(&platform.by, &campaign).await.unwrap();
+    clock.pass(Duration::from_secs(30 * 3_600));
+    first.report_progress(0, 100, "v2").await;
+    platform.engine.stop().await;
+    drop((platform, first));
+    let platform = Platform::on_disk(dir.path(), settings(), clock).await;
+    let mut second = platform.connect(&who[1]).await;
+    assert!(second.heard_nothing_for(Duration::from_millis(50)).await);
+    assert_eq!(platform.counts(&campaign).await.of(Label::Queued), 2);
+    // A retry waits like the others.
+    act(&platform, &campaign, Act::Stop, named(&[&who[2]])).await;
+    let retried = act(&platform, &campaign, Act::Retry, named(&[&who[2]])).await;
+    assert_eq!(retried, [("retried", Some((2, Label::Queued)))]);
+    assert_eq!(ask(&platform, &campaign, Act::Confirm, all()).await, 2);
+    second.is_told("v1").await;
+    platform.until(&campaign, &who[2], "released").await;
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_before_the_start() {
+    let (platform, id, package) = Platform::with_a_device().await;
+    let campaign = platform.draft(&package, &[&id]).await;
+    platform.until_campaign(&campaign, "draft").await;
+    for chosen in [all(), named(&[&id])] {
+        let refused = platform.engine.act(&platform.by, &campaign, Act::Confirm, chosen).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("is draft; only a campaign that is started and not finished"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_campaign_stays_so_and_a_finished_one_has_nothing_to_stop() {
     let (platform, id, package) = Platform::with_a_device().await;
     let cancelled = platform.campaign(&package, &[&id], Policy::default()).await;

@@ -49,6 +49,7 @@ pub(crate) enum OperatorDoes {
     BeginSecond,
     Stop(Option<usize>),
     Retry(Option<usize>),
+    Confirm(Option<usize>),
 }
 
 impl OperatorDoes {
@@ -61,6 +62,7 @@ impl OperatorDoes {
             OperatorDoes::BeginSecond => 3,
             OperatorDoes::Stop(device) => 4 | which(device) << 8,
             OperatorDoes::Retry(device) => 5 | which(device) << 8,
+            OperatorDoes::Confirm(device) => 6 | which(device) << 8,
         }
     }
 }

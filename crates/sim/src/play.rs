@@ -224,6 +224,7 @@ impl<'a> Stage<'a> {
                 Act::Cancel => OperatorDoes::Cancel,
                 Act::Stop(device) => OperatorDoes::Stop(*device),
                 Act::Retry(device) => OperatorDoes::Retry(*device),
+                Act::Confirm(device) => OperatorDoes::Confirm(*device),
             };
             self.at(*at, Event::Operator(does));
         }
@@ -472,6 +473,9 @@ impl<'a> Stage<'a> {
                 }
                 OperatorDoes::Retry(device) => {
                     act(otaru_core::campaign::Act::Retry, device).await.or_else(settled)
+                }
+                OperatorDoes::Confirm(device) => {
+                    act(otaru_core::campaign::Act::Confirm, device).await.or_else(settled)
                 }
             }
         };

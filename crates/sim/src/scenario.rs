@@ -37,6 +37,8 @@ pub enum Act {
     Stop(Option<usize>),
     /// The same for what ended without success.
     Retry(Option<usize>),
+    /// The same for what waits to be confirmed.
+    Confirm(Option<usize>),
 }
 
 /// What goes wrong.
@@ -83,11 +85,14 @@ impl Scenario {
             operator.push((random.below(calm_at), Act::Cancel));
         }
         operator.extend(single_acts(seed, devices.len(), calm_at));
+        let confirmations = confirmations(seed, devices.len(), calm_at);
+        let need_confirm = !confirmations.is_empty();
+        operator.extend(confirmations);
         let trouble = Trouble::of(&mut random, calm_at);
         Scenario {
             seed,
             devices,
-            policy: policy(&mut random),
+            policy: Policy { need_confirm, ..policy(&mut random) },
             second,
             operator,
             trouble,
@@ -157,6 +162,23 @@ fn single_acts(seed: u64, devices: usize, calm_at: u64) -> Vec<(u64, Act)> {
         (at, if random.below(5) < 2 { Act::Stop(device) } else { Act::Retry(device) })
     };
     (0..5).map(act).collect()
+}
+
+/// What an operator confirms, in a campaign where that is needed: some early, and in the end everything.
+fn confirmations(seed: u64, devices: usize, calm_at: u64) -> Vec<(u64, Act)> {
+    let mut random = Random::fork(seed, 4);
+    if random.below(5) > 0 {
+        return Vec::new();
+    }
+    let mut all: Vec<(u64, Act)> = (0..random.below(4))
+        .map(|_| {
+            let device = usize::try_from(random.below(devices as u64)).unwrap_or(0);
+            (random.below(calm_at), Act::Confirm((random.below(4) > 0).then_some(device)))
+        })
+        .collect();
+    // After the last retry, which waits to be confirmed as well.
+    all.push((2 * calm_at, Act::Confirm(None)));
+    all
 }
 
 fn policy(random: &mut Random) -> Policy {

@@ -438,6 +438,7 @@ pub const fn acted(act: Act) -> &'static str {
     match act {
         Act::Stop => action::DEPLOYMENTS_STOPPED,
         Act::Retry => action::DEPLOYMENTS_RETRIED,
+        Act::Confirm => action::DEPLOYMENTS_CONFIRMED,
     }
 }
 
@@ -455,6 +456,7 @@ pub(crate) mod action {
     pub(crate) const CAMPAIGN_CREATED: &str = "campaign_created";
     pub(crate) const DEPLOYMENTS_STOPPED: &str = "deployments_stopped";
     pub(crate) const DEPLOYMENTS_RETRIED: &str = "deployments_retried";
+    pub(crate) const DEPLOYMENTS_CONFIRMED: &str = "deployments_confirmed";
     pub(crate) const CAMPAIGN_DELETED: &str = "campaign_deleted";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";

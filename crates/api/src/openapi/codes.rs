@@ -61,7 +61,7 @@ pub(crate) const ALL: &[Known] = &[
     known("method_not_allowed", 405, "the path exists, but not with this method"),
     known("exists_already", 409, "the id or the name is taken"),
     known("in_use", 409, "something refers to it"),
-    known("too_many_actions", 409, "as many stops and retries of the campaign wait as may"),
+    known("too_many_actions", 409, "as many stops, retries and confirmations of the campaign wait as may"),
     known("wrong_state", 409, "not in its present state"),
     known("body_too_large", 413, "the body is larger than is read"),
     known("too_large", 413, "the upload is larger than is accepted"),

@@ -69,10 +69,11 @@ words! {
 }
 
 /// Every reason; the tests of `explain` and a look at the engine's source keep it whole.
-pub(crate) const HELD_BACK: [&str; 11] = [
+pub(crate) const HELD_BACK: [&str; 12] = [
     "not_started",
     "scheduled",
     "paused",
+    "unconfirmed",
     "wave_not_open",
     "counting_children",
     "offline",

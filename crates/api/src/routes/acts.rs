@@ -1,4 +1,4 @@
-//! `/campaigns/{id}/deployments/stop` and `…/retry`: what operators do to some of a campaign's deployments, or to all.
+//! `/campaigns/{id}/deployments/stop`, `…/retry` and `…/confirm`: what operators do to some of a campaign's deployments, or to all.
 //!
 //! Named devices are answered one by one; everything else is accepted and done in the background.
 
@@ -26,7 +26,7 @@ use crate::query::listed;
 use crate::router::Shared;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(stop)).routes(routes!(retry))
+    OpenApiRouter::default().routes(routes!(stop)).routes(routes!(retry)).routes(routes!(confirm))
 }
 
 /// Which deployments: `all` alone, or any of the others, of which everything that is given has to hold.
@@ -73,26 +73,42 @@ struct RetryDeployments {
     codes: Option<Vec<i64>>,
 }
 
+/// Which deployments: one of the members.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ConfirmDeployments {
+    /// Whatever waits.
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
+    all: bool,
+    /// On these devices, at most 30 000; each is answered.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 30000)]
+    device_ids: Option<Vec<String>>,
+}
+
 /// What is given of a selection, with the name that its labels have there.
 struct Given {
     act: Act,
     all: bool,
     device_ids: Option<Vec<String>>,
-    labels: (&'static str, Option<Vec<String>>),
+    labels: Option<(&'static str, Option<Vec<String>>)>,
     codes: Option<Vec<i64>>,
 }
 
 impl Given {
     fn selection(self) -> Result<DeploymentSelection, Problem> {
-        let Given { act, all, device_ids, labels: (name, labels), codes } = self;
+        let Given { act, all, device_ids, labels, codes } = self;
+        let (others_are, name, labels) = match labels {
+            Some((name, labels)) => (format!("any of `device_ids`, `{name}` and `codes`"), name, labels),
+            None => ("`device_ids`".to_owned(), "", None),
+        };
         let others = device_ids.is_some() || labels.is_some() || codes.is_some();
         if all == others {
             let given = if all { "`all` and something else" } else { "nothing" };
             return Err(Problem::new(
                 Code::InvalidMember,
-                format!(
-                    "the body says {given}; `\"all\": true` alone is accepted, or any of `device_ids`, `{name}` and `codes`"
-                ),
+                format!("the body says {given}; `\"all\": true` alone is accepted, or {others_are}"),
             ));
         }
         let labels = labels.map(|words| labels_of(act, name, &words)).transpose()?;
@@ -217,7 +233,8 @@ async fn stop(
     Json(asked): Json<StopDeployments>,
 ) -> Result<Response, Problem> {
     let StopDeployments { all, device_ids, states, codes } = asked;
-    act(&engine, &may, id, Given { act: Act::Stop, all, device_ids, labels: ("states", states), codes }).await
+    act(&engine, &may, id, Given { act: Act::Stop, all, device_ids, labels: Some(("states", states)), codes })
+        .await
 }
 
 /// Gives deployments that ended without success a further run.
@@ -243,6 +260,36 @@ async fn retry(
     Json(asked): Json<RetryDeployments>,
 ) -> Result<Response, Problem> {
     let RetryDeployments { all, device_ids, outcomes, codes } = asked;
-    act(&engine, &may, id, Given { act: Act::Retry, all, device_ids, labels: ("outcomes", outcomes), codes })
-        .await
+    act(
+        &engine,
+        &may,
+        id,
+        Given { act: Act::Retry, all, device_ids, labels: Some(("outcomes", outcomes)), codes },
+    )
+    .await
+}
+
+/// Lets deployments go that wait until they are confirmed, because the campaign has `need_confirm`.
+///
+/// Only once the campaign was started: from then on a device is waited for. Can be said again: what was confirmed waits no
+/// more.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/deployments/confirm", tag = "deployments", operation_id = "confirm_deployments",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `campaign_id`")),
+    request_body = ConfirmDeployments,
+    responses(
+        (status = 200, description = "Done, for each device that was named", body = ActedDevices),
+        (status = 202, description = "Stored, and done after this answer", body = AcceptedAct),
+    ),
+    extensions(("x-codes" = json!(["not_found", "wrong_state", "invalid", "too_many_devices", "too_many_actions"]))),
+)]
+async fn confirm(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+    Json(asked): Json<ConfirmDeployments>,
+) -> Result<Response, Problem> {
+    let ConfirmDeployments { all, device_ids } = asked;
+    act(&engine, &may, id, Given { act: Act::Confirm, all, device_ids, labels: None, codes: None }).await
 }

@@ -66,6 +66,10 @@ struct NewCampaign {
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<bool>)]
     gateway_mode: bool,
+    /// Whether each deployment waits until it is confirmed.
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
+    need_confirm: bool,
     /// Passed on to devices with every word about the campaign; at most 512 characters of JSON.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -217,6 +221,7 @@ struct CampaignView {
     on_conflict: OnConflict,
     timers: TimersView,
     gateway_mode: bool,
+    need_confirm: bool,
     #[schema(value_type = Option<Object>, required)]
     ext_info: Option<serde_json::Value>,
     /// The name of the token that it was made with.
@@ -245,6 +250,7 @@ impl CampaignView {
             on_conflict: row.policy.on_conflict,
             timers: TimersView::from(row.policy.timers),
             gateway_mode: row.policy.gateway_mode,
+            need_confirm: row.policy.need_confirm,
             ext_info: row.ext_info.and_then(|text| serde_json::from_str(&text).ok()),
             created_by: row.created_by,
             created_at: Moment(row.created_at),
@@ -355,6 +361,7 @@ async fn create(
         on_conflict: asked.on_conflict,
         timers: asked.timers.over(engine.settings().timers)?,
         gateway_mode: asked.gateway_mode,
+        need_confirm: asked.need_confirm,
         ..Policy::default()
     };
     let request = CampaignRequest {

@@ -133,3 +133,35 @@ async fn a_cancelled_campaign_is_left_alone() {
         assert!(message.contains("is cancelled; only a campaign that is not"), "{message}");
     }
 }
+
+#[tokio::test]
+async fn what_needs_confirmation_is_confirmed_by_name_or_all_at_once() {
+    let house = House::open().await;
+    let lamp = house.furnish().await;
+    house.operator().device("lamp", "2").await;
+    let asked = json!({
+        "name": "lights", "package_ids": [lamp.package_id], "devices": {"product_id": "lamp"}, "start": true,
+        "need_confirm": true,
+    });
+    let made = house.operator().post("/api/v1/campaigns", asked).await.ok(201);
+    assert_eq!(made["need_confirm"], true);
+    let id = text(&made["campaign_id"]);
+    campaign_when(house.viewer(), &id, |c| c["state"] == "running" && c["counts"]["queued"] == 2).await;
+    let explained = house.viewer().get("/api/v1/devices/lamp_1/explain").await.ok(200);
+    assert_eq!(explained["deployments"][0]["held_back"]["reason"], "unconfirmed");
+    let confirmed =
+        house.operator().post(&path(&id, "confirm"), json!({"device_ids": ["lamp_1"]})).await.ok(200);
+    assert_eq!(
+        (&confirmed["results"][0]["result"], &confirmed["results"][0]["state"]),
+        (&json!("confirmed"), &json!("released"))
+    );
+    let accepted = house.operator().post(&path(&id, "confirm"), json!({"all": true})).await.ok(202);
+    assert_eq!(accepted["meant"], 1);
+    campaign_when(house.viewer(), &id, |c| c["counts"]["released"] == 2).await;
+    for refused in [json!({}), json!({"all": true, "device_ids": ["lamp_1"]})] {
+        let message =
+            house.operator().post(&path(&id, "confirm"), refused).await.refused(400, "invalid_member");
+        assert!(message.contains("alone is accepted, or `device_ids`"), "{message}");
+    }
+    house.viewer().post(&path(&id, "confirm"), json!({"all": true})).await.refused(403, "role_too_low");
+}

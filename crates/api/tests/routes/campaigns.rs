@@ -38,7 +38,7 @@ async fn it_is_read_back_with_every_count() {
             "package_ids": [lamp.package_id], "retry": {"count": 0, "interval_secs": 0},
             "limits": {"concurrency": null}, "on_conflict": "hold",
             "timers": {"online_secs": 90000.0, "answer_secs": 180.0, "result_secs": 86400.0, "confirm_secs": 600.0},
-            "gateway_mode": false, "ext_info": null, "created_by": "test", "start_at": null,
+            "gateway_mode": false, "need_confirm": false, "ext_info": null, "created_by": "test", "start_at": null,
             "finished_at": null,
         })
     );

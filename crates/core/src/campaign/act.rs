@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::CampaignState;
+use super::{CampaignState, Policy};
 use crate::ServiceTime;
 use crate::deployment::{Deployment, Label, OutcomeKind};
 
@@ -16,6 +16,8 @@ pub enum Act {
     Stop,
     /// What ended without success gets a further run.
     Retry,
+    /// What waits for a person may go.
+    Confirm,
 }
 
 /// Which deployments are meant: those for which everything that is given holds.
@@ -42,7 +44,7 @@ pub enum ToDo {
 
 impl Act {
     /// Every act.
-    pub const ALL: [Act; 2] = [Act::Stop, Act::Retry];
+    pub const ALL: [Act; 3] = [Act::Stop, Act::Retry, Act::Confirm];
 
     /// The stable name.
     #[must_use]
@@ -50,6 +52,7 @@ impl Act {
         match self {
             Act::Stop => "stop",
             Act::Retry => "retry",
+            Act::Confirm => "confirm",
         }
     }
 
@@ -69,7 +72,15 @@ impl Act {
         match self {
             Act::Stop => &[Draft, Preparing, Scheduled, Running, Paused],
             Act::Retry => &[Draft, Preparing, Scheduled, Running, Paused, Finished],
+            Act::Confirm => &[Preparing, Running, Paused],
         }
+    }
+
+    /// Whether a campaign's deployments may be treated so now. What is confirmed waits for its device from then on, so that
+    /// nothing is confirmed before the start.
+    #[must_use]
+    pub fn is_accepted(self, state: CampaignState, started: bool) -> bool {
+        self.accepted_in().contains(&state) && (started || self != Act::Confirm)
     }
 
     /// Whether it can be done to a deployment that is counted under `label`.
@@ -79,6 +90,7 @@ impl Act {
     pub const fn fits(self, label: Label) -> bool {
         match (self, label) {
             (Act::Stop, _) => !label.is_finished(),
+            (Act::Confirm, _) => matches!(label, Label::Queued),
             (
                 Act::Retry,
                 Label::Finished(
@@ -142,11 +154,11 @@ impl Selection {
     }
 }
 
-/// The deployment with which a further run begins, in a campaign that was told to start or was not: it may go at once,
-/// or waits with the others. `until` is when absence becomes an outcome.
+/// The deployment with which a run begins, in a campaign that was told to start or was not: it may go at once, or waits
+/// for the start or for a person. `until` is when absence becomes an outcome.
 #[must_use]
-pub fn further_run(started: bool, until: ServiceTime) -> Deployment {
-    if started { Deployment::released(until) } else { Deployment::queued() }
+pub fn first_step(started: bool, policy: &Policy, until: ServiceTime) -> Deployment {
+    if started && !policy.need_confirm { Deployment::released(until) } else { Deployment::queued() }
 }
 
 #[cfg(test)]
@@ -162,6 +174,7 @@ mod tests {
         for label in Label::ALL {
             assert_eq!(Act::Stop.fits(label), !label.is_finished(), "{label:?}");
             assert!(!(Act::Stop.fits(label) && Act::Retry.fits(label)), "{label:?}");
+            assert_eq!(Act::Confirm.fits(label), label == Label::Queued, "{label:?}");
         }
         let never: Vec<&str> = Label::ALL
             .into_iter()
@@ -234,8 +247,21 @@ mod tests {
     }
 
     #[test]
-    fn a_further_run_waits_like_the_others_until_the_campaign_starts() {
-        assert_eq!(further_run(true, ServiceTime(7)), Deployment::released(ServiceTime(7)));
-        assert_eq!(further_run(false, ServiceTime(7)), Deployment::queued());
+    fn a_run_waits_until_the_campaign_starts_and_until_it_is_confirmed_if_it_has_to_be() {
+        let (at_once, confirmed) = (Policy::default(), Policy { need_confirm: true, ..Policy::default() });
+        let until = ServiceTime(7);
+        assert_eq!(first_step(true, &at_once, until), Deployment::released(until));
+        for waits in [first_step(false, &at_once, until), first_step(true, &confirmed, until)] {
+            assert_eq!(waits, Deployment::queued());
+        }
+    }
+
+    #[test]
+    fn nothing_is_confirmed_before_the_start() {
+        for state in CampaignState::ALL {
+            assert!(!Act::Confirm.is_accepted(state, false));
+            assert_eq!(Act::Retry.is_accepted(state, false), Act::Retry.accepted_in().contains(&state));
+        }
+        assert!(Act::Confirm.is_accepted(CampaignState::Preparing, true));
     }
 }

@@ -14,7 +14,7 @@ mod plan;
 mod plan_tests;
 mod policy;
 
-pub use act::{Act, Selection, ToDo, further_run};
+pub use act::{Act, Selection, ToDo, first_step};
 pub use choose::{Choice, PackageFacts, PackagesError, check_packages, choose};
 pub use plan::{CampaignFacts, Candidate, HeldBack, Plan, plan};
 pub use policy::{OnConflict, Policy, PolicyError, Retry, Slots, Timers, Wave};

@@ -67,6 +67,8 @@ pub enum HeldBack {
     },
     /// The campaign is paused.
     Paused,
+    /// The campaign's deployments have to be confirmed, and this one was not.
+    Unconfirmed,
     /// The wave that has the device is not open.
     WaveNotOpen,
     /// Gateways are to be told how many of their children the campaign has, which is known once all its deployments
@@ -144,6 +146,9 @@ fn not_now<D>(campaign: &CampaignFacts<'_>, candidate: &Candidate<'_, D>) -> Opt
     let until = match candidate.state {
         State::Released { until } => *until,
         State::Waiting { until, .. } => return Some(HeldBack::AwaitingRetry { until: *until }),
+        State::Queued if campaign.started && campaign.policy.need_confirm => {
+            return Some(HeldBack::Unconfirmed);
+        }
         State::Queued if campaign.started => return Some(HeldBack::WaveNotOpen),
         State::Queued => return Some(not_started(campaign)),
         State::Asked { .. }

@@ -56,6 +56,16 @@ fn before_a_campaign_starts_by_itself_the_reason_says_when() {
 }
 
 #[test]
+fn what_has_to_be_confirmed_waits_for_a_person_once_the_campaign_has_started() {
+    let policy = Policy { need_confirm: true, ..Policy::default() };
+    let campaign = Campaign { policy, ..running() };
+    assert_eq!(verdict(&campaign, &in_state(&QUEUED)), "held back: unconfirmed");
+    assert_eq!(verdict(&campaign, &ready("a")), "start", "confirmed");
+    let draft = Campaign { started: false, state: CampaignState::Draft, ..campaign };
+    assert_eq!(verdict(&draft, &in_state(&QUEUED)), "held back: not started");
+}
+
+#[test]
 fn a_campaign_that_was_started_need_not_be_prepared_to_the_last_device() {
     assert_eq!(verdict(&Campaign { state: CampaignState::Preparing, ..running() }, &ready("a")), "start");
 }
@@ -213,6 +223,7 @@ fn the_names_of_the_reasons_are_part_of_the_api() {
         (HeldBack::NotStarted, r#"{"reason":"not_started"}"#),
         (HeldBack::Scheduled { start_at: WallTime(7) }, r#"{"reason":"scheduled","start_at":7}"#),
         (HeldBack::Paused, r#"{"reason":"paused"}"#),
+        (HeldBack::Unconfirmed, r#"{"reason":"unconfirmed"}"#),
         (HeldBack::WaveNotOpen, r#"{"reason":"wave_not_open"}"#),
         (HeldBack::Offline { until }, r#"{"reason":"offline","until":7}"#),
         (HeldBack::Busy { with: "c1".into() }, r#"{"reason":"busy","with":"c1"}"#),
@@ -375,6 +386,7 @@ fn reason(why: &HeldBack) -> String {
         HeldBack::NotStarted => "not started".into(),
         HeldBack::Scheduled { start_at } => format!("scheduled for {}", start_at.0),
         HeldBack::Paused => "paused".into(),
+        HeldBack::Unconfirmed => "unconfirmed".into(),
         HeldBack::WaveNotOpen => "wave not open".into(),
         HeldBack::CountingChildren => "counting children".into(),
         HeldBack::Offline { until } => format!("offline until {}", until.0),

@@ -35,6 +35,9 @@ pub struct Policy {
     /// may fetch the package once for all.
     #[serde(default, skip_serializing_if = "is_false")]
     pub gateway_mode: bool,
+    /// Each deployment waits until a person confirms it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub need_confirm: bool,
 }
 
 /// One stage of a campaign.
@@ -144,6 +147,7 @@ impl Default for Policy {
             timers: Timers::default(),
             notices_max: NOTICES_PER_ATTEMPT_MAX,
             gateway_mode: false,
+            need_confirm: false,
         }
     }
 }

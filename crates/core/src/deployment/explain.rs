@@ -15,7 +15,10 @@ pub fn explain(deployment: &Deployment, packages: &[PackageFacts]) -> String {
         deployment.package.and_then(|index| packages.get(usize::from(index))).map(|p| p.version.as_str());
     let target = target.unwrap_or("the wanted version");
     match &deployment.state {
-        State::Queued => "Not released yet: the campaign has not started, or its wave is not open.".into(),
+        State::Queued => {
+            "Not released yet: the campaign has not started, its wave is not open, or it has to be confirmed."
+                .into()
+        }
         State::Released { .. } => "May go; waiting for the device to come online.".into(),
         State::Asked { .. } => "The device was asked which version it runs; waiting for its answer.".into(),
         State::Offered(_) => format!("The device was told to upgrade to {target}; it has not reported yet."),

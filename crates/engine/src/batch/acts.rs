@@ -1,6 +1,6 @@
-//! What operators do to deployments, as a batch of its own: stop, retry, and the end of all of them.
+//! What operators do to deployments, as a batch of its own: stop, retry, confirm, and the end of all of them.
 
-use otaru_core::campaign::{Act, Selection, ToDo, further_run};
+use otaru_core::campaign::{Act, Selection, ToDo, first_step};
 use otaru_core::deployment::{Event, Label};
 use otaru_store::{ActionKey, CampaignKey, Changes, DeploymentKey, DeviceKey, FurtherRun, Loaded, Progress};
 
@@ -77,10 +77,10 @@ pub(crate) fn act(mut loaded: Loaded, wish: &Wish, around: &Around<'_>) -> (Chan
     let campaign = desk.binders.get(&wish.campaign).map(|binder| binder.row.clone());
     if let Some(campaign) = campaign {
         // It may have ended since it was asked.
-        let accepted = wish.act.accepted_in().contains(&campaign.state);
+        let accepted = wish.act.is_accepted(campaign.state, campaign.started);
         is_over = !accepted;
         let until = around.now.after(std::time::Duration::from_millis(campaign.policy.timers.online_ms));
-        let first = further_run(campaign.started, until);
+        let first = first_step(campaign.started, &campaign.policy, until);
         for row in latest {
             let label = row.deployment.label();
             let treated = match wish.act.to_do(&wish.selection, &row.deployment) {
@@ -95,6 +95,7 @@ pub(crate) fn act(mut loaded: Loaded, wish: &Wish, around: &Around<'_>) -> (Chan
             if treated == Treated::Done {
                 match wish.act {
                     Act::Stop => after = desk.applied(row.device, row.key, Event::Cancelled).unwrap_or(label),
+                    Act::Confirm => after = desk.applied(row.device, row.key, Event::Opened).unwrap_or(label),
                     Act::Retry => {
                         after = first.label();
                         (run, id) = (run + 1, None);
