@@ -61,6 +61,8 @@ pub(crate) const ALL: &[Known] = &[
     known("exists_already", 409, "the id or the name is taken"),
     known("in_use", 409, "something refers to it"),
     known("too_many_actions", 409, "as many stops, retries and confirmations of the campaign wait as may"),
+    known("not_empty", 409, "the directory for a backup is not empty"),
+    known("backup_running", 409, "another backup is being made"),
     known("wrong_state", 409, "not in its present state"),
     known("body_too_large", 413, "the body is larger than is read"),
     known("too_large", 413, "the upload is larger than is accepted"),
@@ -68,7 +70,7 @@ pub(crate) const ALL: &[Known] = &[
     known("format_unknown", 415, "the body is declared as something else than NDJSON or CSV"),
     known("range_unsatisfiable", 416, "the range begins after the end"),
     known("internal", 500, "something broke that should not; the log has the cause under the request id"),
-    known("disk_full", 503, "the disk is so full that uploads are refused"),
+    known("disk_full", 503, "the disk is so full that uploads and backups are refused"),
     known("too_many_imports", 503, "as many imports are going on as there may be"),
     known("unavailable", 503, "the store cannot be reached now, or the server is shutting down"),
 ];

@@ -4,6 +4,7 @@
 
 mod acts;
 mod artifacts;
+mod backups;
 mod campaigns;
 mod connections;
 mod deployments;
@@ -47,6 +48,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(results::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
+        .merge(backups::routes())
         .merge(description::routes())
 }
 
