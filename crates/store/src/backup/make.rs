@@ -52,7 +52,7 @@ fn make(store: &SqliteStore, to: &Path, options: BackupOptions) -> Result<Manife
     // What is deleted while the store is copied has been linked before; what is uploaded meanwhile is linked
     // afterwards.
     private_files::make_dir(&copied).map_err(failed("make", &copied))?;
-    link_all(&from, &copied)?;
+    link_all(&from, &copied, options.reserve_bytes)?;
     let database = aside.0.join(DATABASE);
     store.copy_to(&database)?;
     let copy = Copied::open(&database)?;
@@ -62,7 +62,7 @@ fn make(store: &SqliteStore, to: &Path, options: BackupOptions) -> Result<Manife
         artifact_bytes += bytes;
         let gone = || BackupError::ArtifactGone { artifact_id: artifact_id.to_owned() };
         let (at, source) = place(&copied, artifact_id).zip(place(&from, artifact_id)).ok_or_else(gone)?;
-        if at.exists() || link(&source, &at)? { Ok(()) } else { Err(gone()) }
+        if at.exists() || link(&source, &at, options.reserve_bytes)? { Ok(()) } else { Err(gone()) }
     })?;
 
     let mut secrets = Vec::new();
@@ -113,11 +113,14 @@ fn check_target(data: &Path, to: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// Whether there is room for the store with what is in its log. Artifacts take some only on another disk; there the copy
-/// may end with a full disk, and nothing of it stays.
+/// Whether there is room for the store with what is in its log. Artifacts need some only on another disk, and it is
+/// looked for when one is copied.
 fn check_room(data: &Path, to: &Path, reserve: u64) -> Result<(), BackupError> {
     let size = |name: &str| fs::metadata(data.join(name)).map_or(0, |meta| meta.len());
-    let needed = size(DATABASE) + size("otaru.db-wal");
+    leave_room(to, size(DATABASE) + size("otaru.db-wal"), reserve)
+}
+
+fn leave_room(to: &Path, needed: u64, reserve: u64) -> Result<(), BackupError> {
     let free = free_bytes(parent(to)).map_err(failed("ask for free space at", parent(to)))?;
     if free < needed.saturating_add(reserve) {
         return Err(BackupError::NoRoom { path: to.to_owned(), needed, reserve, free });
@@ -132,7 +135,7 @@ fn free_bytes(dir: &Path) -> io::Result<u64> {
 }
 
 /// Links every artifact there is.
-fn link_all(from: &Path, to: &Path) -> Result<(), BackupError> {
+fn link_all(from: &Path, to: &Path, reserve: u64) -> Result<(), BackupError> {
     for folder in fs::read_dir(from).map_err(failed("read", from))? {
         let folder = folder.map_err(failed("read", from))?;
         let name = folder.file_name();
@@ -143,24 +146,28 @@ fn link_all(from: &Path, to: &Path) -> Result<(), BackupError> {
         let path = folder.path();
         for file in fs::read_dir(&path).map_err(failed("read", &path))? {
             let file = file.map_err(failed("read", &path))?;
-            link(&file.path(), &to.join(&name).join(file.file_name()))?;
+            link(&file.path(), &to.join(&name).join(file.file_name()), reserve)?;
         }
     }
     Ok(())
 }
 
 /// Links an artifact, or copies it where that cannot be. Whether there is one.
-fn link(from: &Path, to: &Path) -> Result<bool, BackupError> {
+fn link(from: &Path, to: &Path, reserve: u64) -> Result<bool, BackupError> {
     private_files::make_dir(parent(to)).map_err(failed("make", parent(to)))?;
-    match fs::hard_link(from, to) {
-        Ok(()) => Ok(true),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+    let linked = match fs::hard_link(from, to) {
+        Ok(()) => return Ok(true),
         // Another disk, or a file system without links.
-        Err(_) => match copy_file(from, to) {
-            Ok(()) => Ok(true),
-            Err(BackupError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        },
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            let needed = fs::metadata(from).map_or(0, |meta| meta.len());
+            leave_room(to, needed, reserve).and_then(|()| copy_file(from, to))
+        }
+        Err(cause) => Err(failed("link", from)(cause)),
+    };
+    match linked {
+        Ok(()) => Ok(true),
+        Err(BackupError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
