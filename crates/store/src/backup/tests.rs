@@ -26,7 +26,7 @@ impl House {
         let store = open(&data).await;
         let boot = store.boot(MADE).await.unwrap();
         let blobs = BlobStore::open_directory(&data).await.unwrap();
-        drop(Vault::open_or_create(&data, None).unwrap());
+        let _made = Vault::open_or_create(&data, None).unwrap();
         let actor = Actor { name: "ann".to_owned(), project: boot.project.key };
         House { dir, store, blobs, actor }
     }

@@ -54,7 +54,9 @@ fn copy_pages(
         match backup.step(COPY_PAGES)? {
             StepResult::Done => return Ok(()),
             StepResult::More => may_go_on()?,
-            _ => return Err(StoreError::Unavailable("the store could not be read for a copy".to_owned())),
+            StepResult::Busy | StepResult::Locked | _ => {
+                return Err(StoreError::Unavailable("the store could not be read for a copy".to_owned()));
+            }
         }
     }
 }
