@@ -40,7 +40,9 @@ impl Faulty for BackupError {
                 CopyError::Directory { .. } => "invalid",
                 CopyError::NotEmpty { .. } => "not_empty",
                 CopyError::NoRoom { .. } => "disk_full",
-                CopyError::ArtifactGone { .. } | CopyError::Io { .. } => "unavailable",
+                // With the reason: only whoever asked can do something about the directory.
+                CopyError::ArtifactGone { .. } | CopyError::Io { .. } => "backup_failed",
+                CopyError::Store(StoreError::Unavailable(_)) => "backup_failed",
                 CopyError::Store(error) => error.code(),
                 // What restoring can answer.
                 CopyError::Damaged { .. } | CopyError::Occupied { .. } => "internal",

@@ -71,6 +71,7 @@ pub(crate) const ALL: &[Known] = &[
     known("range_unsatisfiable", 416, "the range begins after the end"),
     known("internal", 500, "something broke that should not; the log has the cause under the request id"),
     known("disk_full", 503, "the disk is so full that uploads and backups are refused"),
+    known("backup_failed", 503, "the backup could not be made; the message says why"),
     known("too_many_imports", 503, "as many imports are going on as there may be"),
     known("unavailable", 503, "the store cannot be reached now, or the server is shutting down"),
 ];

@@ -77,7 +77,7 @@ impl BackupView {
     security(("token" = ["admin"])),
     request_body = NewBackup,
     responses((status = 201, description = "Made, and durable", body = BackupView)),
-    extensions(("x-codes" = json!(["invalid", "not_empty", "backup_running", "disk_full"]))),
+    extensions(("x-codes" = json!(["invalid", "not_empty", "backup_running", "disk_full", "backup_failed"]))),
 )]
 async fn create(
     State(engine): State<Engine>,

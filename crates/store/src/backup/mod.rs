@@ -136,14 +136,13 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// The disk refused.
-    #[error("could not {doing} {}", path.display())]
+    #[error("could not {doing} {}: {cause}", path.display())]
     Io {
         /// `make`, `copy`, …
         doing: &'static str,
         /// Which file or directory.
         path: PathBuf,
         /// What the system says.
-        #[source]
         cause: io::Error,
     },
     /// The store could not be copied.
