@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) telling: Semaphore,
     /// The permit of the one chunk of an import that may be in the store.
     pub(crate) importing: Semaphore,
+    /// The permit of the one backup that may be made.
+    pub(crate) backing_up: Arc<Semaphore>,
     outage: Mutex<Option<String>>,
     /// A batch could not be stored and is being tried again.
     batch_waits: AtomicBool,
@@ -174,6 +176,7 @@ impl Engine {
             questions: Questions::default(),
             telling: Semaphore::new(TOLD_AT_ONCE_MAX),
             importing: Semaphore::new(1),
+            backing_up: Arc::new(Semaphore::new(1)),
             outage: Mutex::new(None),
             batch_waits: AtomicBool::new(false),
             due_rests_until: Mutex::default(),

@@ -13,6 +13,7 @@
 
 mod actions;
 mod artifacts;
+mod backups;
 mod batch;
 mod campaigns;
 mod certificates;
@@ -49,6 +50,7 @@ mod views;
 
 pub use actions::{ActAnswer, ActError, ActResult, ActedDeployment, ActedDevice, DeploymentSelection};
 pub use artifacts::{Declared, IngestError};
+pub use backups::BackupError;
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
 pub use certificates::{Channel, DeviceCa, DeviceCaError};
 pub use clock::{Clock, ServiceClock, SystemClock};
@@ -74,6 +76,6 @@ pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
 pub use otaru_store::{
     Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,
     Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter, DeviceKey,
-    DeviceRecord, Fault, LogRow, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow,
+    DeviceRecord, Fault, LogRow, Manifest, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow,
     PropertyRow, ReportSeq, Role, StoreError, TokenRow, Total,
 };

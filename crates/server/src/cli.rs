@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Simulate(SimulateArgs),
     Token(TokenArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Tls(TlsArgs),
 }
 
@@ -293,6 +295,47 @@ const DOOR: &str = "an address with port such as 127.0.0.1:1883, mqtt://[::1]:18
 
 fn length(text: &str) -> Result<Duration, String> {
     values::duration(text).ok_or_else(|| values::DURATION.to_owned())
+}
+
+/// Copy everything that a running server remembers into a directory on its machine.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The server makes the copy as its own user, while it serves. Without --no-secrets the copy has the master key and the
+admin token, so keep it as you keep these. Artifacts are hard links where that is possible: copy the directory to
+another disk.
+
+Examples:
+  otaru backup /var/backups/otaru/monday --data-dir /var/lib/otaru
+  otaru restore /var/backups/otaru/monday --data-dir /var/lib/otaru")]
+pub(crate) struct BackupArgs {
+    /// Empty, or not there yet; outside the data directory.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Leave out the master key and the admin token.
+    #[arg(long)]
+    pub(crate) no_secrets: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Make a data directory from a backup. No server may use the directory meanwhile.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What was acknowledged after the backup was made is gone; docs/operating.md says what that means for devices. If it is
+interrupted, run it again: until then, no server starts on the directory.
+
+Example:
+  otaru restore /var/backups/otaru/monday --data-dir /var/lib/otaru")]
+pub(crate) struct RestoreArgs {
+    /// What `otaru backup` has made.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// The data directory to be made.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Move a store that is there already aside, into DIR/replaced-….
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// Make, list and revoke API tokens of a running server.

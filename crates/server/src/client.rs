@@ -26,6 +26,7 @@ pub(crate) struct ApiClient {
     endpoint: Endpoint,
     authority: Arc<str>,
     bearer: HeaderValue,
+    patience: Duration,
 }
 
 /// The server's answer outside 2xx.
@@ -63,7 +64,12 @@ impl ApiClient {
         bearer.set_sensitive(true);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let endpoint = Endpoint { host, port: uri.port_u16().unwrap_or(default_port), tls };
-        Ok(ApiClient { endpoint, authority: authority.as_str().into(), bearer })
+        Ok(ApiClient { endpoint, authority: authority.as_str().into(), bearer, patience: ANSWER_TIMEOUT })
+    }
+
+    /// The same client for what takes long.
+    pub(crate) fn with_patience(self, patience: Duration) -> ApiClient {
+        ApiClient { patience, ..self }
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -93,9 +99,9 @@ impl ApiClient {
         body: Bytes,
     ) -> anyhow::Result<Value> {
         let answer =
-            tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(&method, path, content_type, body)).await;
+            tokio::time::timeout(self.patience, self.exchange(&method, path, content_type, body)).await;
         let (status, body) = answer.with_context(|| {
-            format!("{} did not answer in {} s", self.authority, ANSWER_TIMEOUT.as_secs())
+            format!("{} did not answer in {} s", self.authority, self.patience.as_secs())
         })??;
         let value =
             if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or(Value::Null) };

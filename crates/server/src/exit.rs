@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use otaru_store::{BackupError, StoreError};
+
 use crate::config::Mistakes;
 use crate::say;
 
@@ -22,7 +24,9 @@ pub(crate) fn of_error(error: &anyhow::Error) -> ExitCode {
     say::aside(format_args!("otaru: {}", chain(error.as_ref())));
     let code = if error.is::<Mistakes>() {
         USAGE
-    } else if let Some(otaru_store::StoreError::Locked { .. }) = error.downcast_ref() {
+    } else if let Some(StoreError::Locked { .. }) = error.downcast_ref() {
+        IN_USE
+    } else if let Some(BackupError::Store(StoreError::Locked { .. })) = error.downcast_ref() {
         IN_USE
     } else {
         FAILURE

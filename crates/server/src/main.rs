@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin_token;
+mod backup;
 mod cli;
 mod client;
 mod config;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Token(args) => token::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Tls(args) => match &args.command {
             TlsCommand::SelfSigned { out, names } => self_sign(out, names),
         },

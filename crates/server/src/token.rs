@@ -38,7 +38,8 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn client(server: &ServerArgs) -> anyhow::Result<ApiClient> {
+/// Whom to ask, and with which token.
+pub(crate) fn client(server: &ServerArgs) -> anyhow::Result<ApiClient> {
     let token = token(server.token.as_deref(), server.data_dir.as_deref())?;
     let trust = server.ca.clone().map(TlsTrust::Ca);
     ApiClient::new(&server.url, &token, trust.as_ref())

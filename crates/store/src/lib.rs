@@ -9,6 +9,7 @@
 //! Not here: what any of it means (`core`), and who may do it (`engine`).
 #![warn(missing_docs)]
 
+mod backup;
 mod blobs;
 mod error;
 pub mod limits;
@@ -24,6 +25,7 @@ mod waist;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
+pub use backup::{BackupError, BackupOptions, Manifest, Restored, SecretFile, restore};
 pub use blobs::{BlobError, BlobPieces, BlobReader, BlobStore, BlobWriter};
 pub use error::{Fault, StoreError};
 pub use memory::Faults;

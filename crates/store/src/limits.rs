@@ -36,3 +36,18 @@ pub const COUNTED_MAX: u32 = 10_000;
 /// They hang on each other by device, so that later reports are walked over to get at those of an older campaign: some
 /// microseconds each. Whoever wants the page after asks again.
 pub const REPORTS_LOOKED_AT: u32 = 2_000;
+
+/// Pages of 4 KiB copied between two looks at whether a copy may go on: some milliseconds of a disk.
+pub const COPY_PAGES: i32 = 1_024;
+
+/// How many times its limit the write-ahead log may become while the store is copied; then the copy is given up.
+///
+/// It cannot start over meanwhile. With the limit as it is by default this is 1 GiB: a store of tens of gigabytes under
+/// full load.
+pub const COPY_LOG_FACTOR: u64 = 4;
+
+/// The least by which the number of runs grows with a restore, should the clock be wrong.
+pub const RUNS_SKIPPED_MIN: i64 = 100_000;
+
+/// The most, for a backup of any age: epochs are 63 bits, and half of them are for the sessions of one run.
+pub const RUNS_SKIPPED_MAX: i64 = 100_000_000;

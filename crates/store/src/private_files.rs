@@ -28,3 +28,8 @@ pub(crate) fn make_file(path: &Path) -> io::Result<File> {
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
+
+/// Makes a directory with mode 0700; an error if there is one.
+pub(crate) fn make_new_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(dir)
+}

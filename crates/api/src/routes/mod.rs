@@ -4,6 +4,7 @@
 
 mod acts;
 mod artifacts;
+mod backups;
 mod campaigns;
 mod connections;
 mod deployments;
@@ -49,6 +50,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(events::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
+        .merge(backups::routes())
         .merge(description::routes())
 }
 

@@ -7,6 +7,7 @@
 
 mod acts;
 mod artifacts;
+mod backups;
 mod campaigns;
 mod connections;
 mod deployments;

@@ -26,6 +26,11 @@ const STEPS: &[&str] = &[
 /// Marks the file as ours: `OTAR`.
 const APPLICATION_ID: i64 = 0x4f54_4152;
 
+/// The version of the schema of this release.
+pub(crate) fn known_schema() -> i64 {
+    i64::try_from(STEPS.len()).expect("there are a handful of steps")
+}
+
 /// Brings the schema to the version of this release.
 ///
 /// # Errors

@@ -38,6 +38,7 @@ mod checkpoint;
 mod chosen;
 mod columns;
 mod connection;
+pub(crate) mod copy;
 mod deployments;
 mod devices;
 mod failures;
@@ -64,9 +65,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backup::refuse_half_restored;
 use crate::error::StoreError;
+use crate::limits::COPY_LOG_FACTOR;
 use crate::private_files;
 
+pub(crate) use self::migrate::known_schema;
 pub(crate) use self::readers::Reading;
 pub(crate) use self::writer::{Tx, Weight};
 
@@ -129,6 +133,7 @@ struct Inner {
     readers: Readers,
     writer: Writer,
     dir: PathBuf,
+    options: SqliteOptions,
     _lock: File,
 }
 
@@ -136,6 +141,23 @@ impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SqliteStore").field(&self.inner.dir).finish()
     }
+}
+
+/// Takes the data directory for this process, making it at first. It is free again when the file is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
+    private_files::make_dir(dir).map_err(unusable(dir))?;
+    let path = dir.join("otaru.lock");
+    let lock = private_files::open_or_make(&path).map_err(unusable(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: dir.display().to_string() }),
+        Err(TryLockError::Error(cause)) => Err(unusable(&path)(cause)),
+    }
+}
+
+fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |cause| StoreError::Unavailable(format!("{} cannot be opened: {cause}", path.display()))
 }
 
 impl SqliteStore {
@@ -147,27 +169,36 @@ impl SqliteStore {
     }
 
     fn open_blocking(dir: PathBuf, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
-        let unusable = |path: &Path| {
-            let path = path.to_owned();
-            move |cause: std::io::Error| {
-                StoreError::Unavailable(format!("{} cannot be opened: {cause}", path.display()))
-            }
-        };
-        private_files::make_dir(&dir).map_err(unusable(&dir))?;
-        let lock_path = dir.join("otaru.lock");
-        let lock = private_files::open_or_make(&lock_path).map_err(unusable(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { path: dir.display().to_string() });
-            }
-            Err(TryLockError::Error(cause)) => return Err(unusable(&lock_path)(cause)),
-        }
+        let lock = lock(&dir)?;
+        refuse_half_restored(&dir)?;
         let file = dir.join("otaru.db");
         drop(private_files::open_or_make(&file).map_err(unusable(&file))?);
         let writer = Writer::start(&file, &options)?;
         let readers = Readers::start(&file, &options)?;
-        Ok(SqliteStore { inner: Arc::new(Inner { readers, writer, dir, _lock: lock }) })
+        Ok(SqliteStore { inner: Arc::new(Inner { readers, writer, dir, options, _lock: lock }) })
+    }
+
+    /// The data directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Copies the store into a new file, as it is when this is called. Blocks for as long as the disk takes.
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<(), StoreError> {
+        let file = self.inner.dir.join("otaru.db");
+        let source = connection::open_reader(&file, &self.inner.options)?;
+        let log = self.inner.dir.join("otaru.db-wal");
+        let most = self.inner.options.wal_limit_bytes.saturating_mul(COPY_LOG_FACTOR);
+        copy::copy(&source, to, || {
+            let length = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+            if length <= most {
+                return Ok(());
+            }
+            Err(StoreError::Unavailable(format!(
+                "while it was copied, its log has grown to {length} bytes, and {most} are accepted; copy it when \
+                 less is written"
+            )))
+        })
     }
 
     /// Runs `work` in a write transaction and answers after its commit.
