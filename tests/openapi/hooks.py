@@ -18,3 +18,10 @@ def map_path_parameters(context, path_parameters):
     resource = context.operation.path.split("/")[3]
     known = {"id": KNOWN.get(resource), "device_id": KNOWN["devices"]}
     return {name: known.get(name) or value for name, value in path_parameters.items()}
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    # The fuzzer takes ids from answers, and revoking the token that it shows would end the run with nothing but 401.
+    if case.operation.path == "/api/v1/tokens/{id}" and case.path_parameters.get("id") == KNOWN["own_token"]:
+        case.path_parameters["id"] = "unknown"
