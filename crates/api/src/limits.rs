@@ -36,6 +36,12 @@ pub const IMPORTS_MAX: usize = 2;
 /// does not notice.
 pub const IMPORT_TURN_LINES: usize = 64;
 
+/// Campaigns that one stream of live events can be narrowed to: more than a screen shows.
+pub const EVENT_CAMPAIGNS_MAX: usize = 20;
+
+/// After how long a stream of live events with nothing to tell says so. Proxies close what is silent for a minute.
+pub const EVENTS_COMMENT_EVERY: Duration = Duration::from_secs(15);
+
 /// Largest request for a device's token, in bytes; read before we know who is asking.
 ///
 /// A device id of 128 characters, a password of 64 and a timestamp are below 400 bytes; ten times that is generous.

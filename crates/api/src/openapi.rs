@@ -52,6 +52,7 @@ use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
         (name = "packages", description = "Artifacts offered as firmware or software of a version for a product"),
         (name = "campaigns", description = "These devices to one of these packages, under this policy"),
         (name = "deployments", description = "A campaign on each of its devices"),
+        (name = "events", description = "What changes, told while it does"),
         (name = "tokens", description = "Who may use the API"),
         (name = "server", description = "The server itself: health, metrics, this document"),
     )

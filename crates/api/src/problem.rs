@@ -48,6 +48,10 @@ pub enum Code {
     FormatUnknown,
     /// As many imports are going on as there may be.
     TooManyImports,
+    /// The ticket is none, was used, or is too old.
+    TicketInvalid,
+    /// As many listen to the live events as may.
+    TooManyListeners,
     /// There is no such object.
     NotFound,
     /// The range begins after the end of the package.
@@ -58,7 +62,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 20] = [
         Code::TokenMissing,
         Code::RoleTooLow,
         Code::PathUnknown,
@@ -74,6 +78,8 @@ impl Code {
         Code::InvalidLine,
         Code::FormatUnknown,
         Code::TooManyImports,
+        Code::TicketInvalid,
+        Code::TooManyListeners,
         Code::NotFound,
         Code::RangeUnsatisfiable,
         Code::Internal,
@@ -98,6 +104,8 @@ impl Code {
             Code::InvalidLine => "invalid_line",
             Code::FormatUnknown => "format_unknown",
             Code::TooManyImports => "too_many_imports",
+            Code::TicketInvalid => "ticket_invalid",
+            Code::TooManyListeners => "too_many_listeners",
             Code::NotFound => "not_found",
             Code::RangeUnsatisfiable => "range_unsatisfiable",
             Code::Internal => "internal",
@@ -106,7 +114,7 @@ impl Code {
 
     const fn status(self) -> StatusCode {
         match self {
-            Code::TokenMissing => StatusCode::UNAUTHORIZED,
+            Code::TokenMissing | Code::TicketInvalid => StatusCode::UNAUTHORIZED,
             Code::RoleTooLow => StatusCode::FORBIDDEN,
             Code::PathUnknown | Code::NotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -117,7 +125,7 @@ impl Code {
             | Code::InvalidMember
             | Code::BodyIncomplete
             | Code::InvalidLine => StatusCode::BAD_REQUEST,
-            Code::TooManyImports => StatusCode::SERVICE_UNAVAILABLE,
+            Code::TooManyImports | Code::TooManyListeners => StatusCode::SERVICE_UNAVAILABLE,
             Code::BodyNotJson | Code::FormatUnknown => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::RangeUnsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,

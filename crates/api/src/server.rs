@@ -34,6 +34,7 @@ use crate::metered::Metered;
 use crate::observe;
 use crate::router::{Metrics, router};
 use crate::routes::device_http::DEVICE_AUTH_PATH;
+use crate::routes::events::Closing;
 
 /// Where to listen, and how patiently.
 pub struct ApiConfig {
@@ -277,6 +278,7 @@ async fn converse(
 ) {
     let answer = hyper::service::service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Closing(house.closed.clone()));
         // From the head of the request to the last byte of the answer. Only devices that ask for a token have a body read
         // before we know who they are: it is theirs to send it soon.
         let work = (request.uri().path() != DEVICE_AUTH_PATH).then(|| place.work());

@@ -369,6 +369,7 @@ impl Shared {
         let committed = self.store.transact(wall, wanted, decision).await?;
         let (answer, rest) = committed.answer;
         self.note_wake(committed.next_wake);
+        self.feed.campaigns_moved(answer.moved.iter().copied());
         self.note_finished(&answer);
         // The devices are free for another campaign, and their slots for other devices.
         let next = self.slots.hand_out(&answer.held_for_slot, &answer.free_slots);

@@ -72,6 +72,8 @@ pub(crate) struct Answer {
     pub(crate) answered: Vec<Answered>,
     /// Deployments that ended: their downloads are history.
     pub(crate) finished: Vec<(DeploymentKey, OutcomeKind)>,
+    /// Campaigns whose counts have moved, or that have ended.
+    pub(crate) moved: BTreeSet<CampaignKey>,
     /// Messages by what became of them.
     pub(crate) tally: Tally,
 }
@@ -590,6 +592,7 @@ impl<'a> Desk<'a> {
             row.updated_at = self.around.wall;
             folder.changed.insert(row.key);
             if before != after {
+                self.answer.moved.insert(row.campaign);
                 moved(binder, before, after);
                 if before.holds_slot() && !after.holds_slot() {
                     folder.consider = true; // the device is free for another campaign
@@ -662,6 +665,7 @@ impl<'a> Desk<'a> {
             let runs = matches!(binder.row.state, CampaignState::Running | CampaignState::Paused);
             if runs && binder.row.filled && binder.counts.unfinished() == 0 {
                 self.changes.ended.push(*key);
+                self.answer.moved.insert(*key);
             }
         }
         (self.changes, self.answer)

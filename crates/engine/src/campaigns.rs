@@ -241,6 +241,7 @@ impl Engine {
             ext_info,
         };
         let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
+        shared.feed.campaigns_moved([row.key]);
         shared.campaign_work.add(Work::Fill { campaign: row.key, first: None });
         shared.schedule_changed.notify_one();
         Ok(row)
@@ -355,6 +356,7 @@ impl Engine {
         let scheduled = shared.store.schedule_campaign(&by.actor, row.key, start_at, now).await?;
         let found = self.existing(campaign_id).await?;
         if scheduled.is_some() {
+            shared.feed.campaigns_moved([found.0.key]);
             shared.schedule_changed.notify_one();
             return Ok(found);
         }
@@ -471,7 +473,10 @@ impl Engine {
         let now = self.shared.clock.wall();
         let moved = self.shared.store.move_campaign(&by.actor, row.key, from, to, started, now).await?;
         match moved {
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.shared.feed.campaigns_moved([row.key]);
+                Ok(())
+            }
             None => {
                 let (now_is, _) = self.existing(&row.campaign_id).await?;
                 Err(CampaignError::WrongState {
@@ -733,6 +738,7 @@ impl Shared {
             other => other?,
         };
         if let Some(key) = deleted {
+            self.feed.campaign_deleted(campaign_id);
             self.campaign_work.add(Work::Forget(key));
         }
         Ok(deleted.is_some())
@@ -754,6 +760,7 @@ impl Shared {
                 .store
                 .fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, first.chunk())
                 .await?;
+            self.feed.campaigns_moved([campaign]);
             if row.started {
                 self.consider(&filled.added);
             }
@@ -789,7 +796,9 @@ impl Shared {
         to: CampaignState,
     ) -> Result<(), StoreError> {
         let now = self.clock.wall();
-        self.store.move_campaign(&self.platform(), campaign, &[from], to, None, now).await.map(|_| ())
+        self.store.move_campaign(&self.platform(), campaign, &[from], to, None, now).await?;
+        self.feed.campaigns_moved([campaign]);
+        Ok(())
     }
 
     /// Lets a chunk of queued deployments go; after the last one looks at every connected device, and ends a
@@ -803,6 +812,7 @@ impl Shared {
         if counts.of(Label::Queued) > 0 && !row.policy.need_confirm {
             let released = Deployment::released(self.waited_until(&row.policy));
             let chunk = self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
+            self.feed.campaigns_moved([campaign]);
             self.consider(&chunk.moved);
             if !chunk.done {
                 return Ok(Some(Work::Release(campaign)));

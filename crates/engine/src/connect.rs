@@ -280,6 +280,7 @@ impl Engine {
         let epoch = shared.next_epoch();
         let session = SessionInner::new(device, device_id, epoch);
         shared.sessions.open(&session);
+        shared.feed.fleet_moved();
         shared.inbox.push(Input::Opened { device, epoch, at });
         shared.settling.add(shared.clock.elapsed() + shared.settings.settle, device, epoch);
         Session::new(shared.clone(), session)

@@ -27,6 +27,7 @@ use crate::clock::{Clock, ServiceClock};
 use crate::connect::RefusedConnections;
 use crate::device_http::{DeviceTokens, HttpDevices};
 use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
+use crate::feed::Feed;
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
 use crate::limits::{
@@ -36,6 +37,7 @@ use crate::limits::{
 use crate::queues::{Questions, Slots};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
 use crate::settings::Settings;
+use crate::tickets::Tickets;
 
 /// The engine. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
@@ -81,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) campaign_work: CampaignWork,
     /// A campaign may start earlier than was known.
     pub(crate) schedule_changed: Notify,
+    pub(crate) feed: Feed,
+    pub(crate) tickets: Tickets,
     /// Held by uploads from their last byte to their row, and alone by whoever takes bytes away.
     pub(crate) artifacts: RwLock<()>,
     /// Uploads are refused, because the disk is nearly full.
@@ -158,6 +162,8 @@ impl Engine {
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
             schedule_changed: Notify::new(),
+            feed: Feed::default(),
+            tickets: Tickets::default(),
             artifacts: RwLock::new(()),
             disk_is_low: AtomicBool::new(false),
             forgetting: Notify::new(),
@@ -191,6 +197,7 @@ impl Engine {
                 crate::campaigns::keep_schedule(shared.clone()),
             )),
             tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
+            tokio::spawn(watched("live", shared.clone(), crate::feed::tell(shared.clone()))),
             tokio::spawn(watched("forgetting", shared.clone(), crate::forget::now_and_then(shared.clone()))),
         ];
         Ok(Engine { shared, tasks: Arc::new(Mutex::new(tasks)) })
@@ -206,6 +213,7 @@ impl Engine {
         self.shared.campaign_work.wake();
         self.shared.schedule_changed.notify_one();
         self.shared.forgetting.notify_one();
+        self.shared.feed.wake();
         let tasks: Vec<_> = {
             let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             tasks.drain(..).collect()
@@ -267,6 +275,7 @@ impl Engine {
 }
 
 fn describe_metrics() {
+    crate::feed::describe_metrics();
     metrics::describe_counter!("otaru_uplinks_total", "Messages of devices, by what became of them.");
     metrics::describe_counter!("otaru_deployments_finished_total", "Deployments that ended, by outcome.");
     metrics::describe_counter!("otaru_store_outages_total", "How often the store could not be written.");
@@ -321,6 +330,11 @@ impl Shared {
     pub(crate) fn note_wake(&self, wake: Option<ServiceTime>) {
         self.next_wake.store(wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
         self.inbox.wake();
+    }
+
+    /// Which run of the platform on this store it is.
+    pub(crate) fn run(&self) -> i64 {
+        self.boot
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -662,6 +676,7 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
             session.set_at_work(*at_work);
         }
     }
+    shared.feed.campaigns_moved(answer.moved.iter().copied());
     shared.note_finished(&answer);
     let slots = shared.slots.hand_out(&answer.held_for_slot, &answer.free_slots);
     let children = shared.questions.note(&answer.questions, &answer.held_for_answer, shared.clock.elapsed());

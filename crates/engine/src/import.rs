@@ -75,8 +75,8 @@ impl Engine {
             let now = shared.clock.wall();
             match shared.store.import_devices(&by.actor, devices.clone(), now).await {
                 Ok(became) => break became,
-                Err(StoreError::Unavailable(why)) if shared.clock.elapsed() < give_up_at => {
-                    tracing::warn!(why, "a chunk of an import waits for the store");
+                Err(StoreError::Unavailable(error)) if shared.clock.elapsed() < give_up_at => {
+                    tracing::warn!(error, "a chunk of an import waits for the store");
                     tokio::time::sleep(RETRY_PAUSE.1).await;
                 }
                 Err(error) => return Err(error),

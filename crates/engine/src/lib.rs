@@ -26,6 +26,7 @@ mod downloads;
 mod driver;
 mod errors;
 mod explain;
+mod feed;
 mod forget;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -41,6 +42,7 @@ mod reading;
 mod results;
 mod sessions;
 mod settings;
+mod tickets;
 mod tokens;
 mod told;
 mod topology;
@@ -59,6 +61,7 @@ pub use downloads::{Download, DownloadError, DownloadTally, DownloadView};
 pub use driver::{Engine, Health, OpenError};
 pub use errors::{Faulty, Kind};
 pub use explain::{DeploymentExplanation, DeviceExplanation, HeldBackShown};
+pub use feed::{EventId, Heard, Listener, LiveCampaign, LiveChange, LiveEvent, TooManyListeners};
 pub use forget::ForgottenOld;
 pub use import::ImportOutcome;
 pub use inbox::{Uplink, UplinkReading};

@@ -233,3 +233,26 @@ pub const FORGET_PAGE: u32 = 100;
 
 /// Bytes of an upload after which it is asked again how full the disk is. A small part of what is kept free.
 pub const DISK_LOOKED_AT_EVERY: u64 = 16 * 1024 * 1024;
+
+/// How long changes are put together before the live feed tells them. Shorter is not seen sooner by people, and costs a look
+/// at the counters of each campaign that moved.
+pub const FEED_EVERY: Duration = Duration::from_millis(300);
+
+/// Events of the live feed that are remembered for those who come back: some minutes with a few campaigns at work. Each is
+/// below a kilobyte.
+pub const FEED_REMEMBERED: usize = 1024;
+
+/// How long the live feed goes on after the last listener has gone, for one that comes back.
+pub const FEED_UNHEARD_FOR: Duration = Duration::from_secs(120);
+
+/// Listeners to the live feed. Each holds a connection; a team with a dashboard on every desk is below it.
+pub const LISTENERS_MAX: usize = 100;
+
+/// When one listener too many may try again.
+pub const LISTENERS_RETRY: Duration = Duration::from_secs(5);
+
+/// How long a ticket is good: from the answer with it to the request with it, in a browser.
+pub const TICKET_LIFE: Duration = Duration::from_secs(30);
+
+/// Tickets that are out at once. As many listeners as there may be ask for one ten times within its life.
+pub const TICKETS_MAX: usize = 1_000;

@@ -157,6 +157,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.shared.sessions.close(&self.own) {
+            self.shared.feed.fleet_moved();
             self.shared.inbox.push(Input::Lost { device: self.own.device });
         }
     }
@@ -308,6 +309,11 @@ impl Sessions {
         #[expect(clippy::disallowed_methods, reason = "collected into an ordered map")]
         let settled = sessions.values().filter(|s| s.settled.load(Ordering::Relaxed));
         settled.map(|s| (s.device, s.epoch)).collect()
+    }
+
+    /// How many devices are connected here.
+    pub(crate) fn count(&self) -> u64 {
+        self.lock().len() as u64
     }
 
     /// The devices among `devices` that are connected here.

@@ -50,6 +50,7 @@ pub(crate) const ALL: &[Known] = &[
     known("wrong_product", 400, "the campaign names devices that its packages are not for"),
     known("token_missing", 401, "there is no API token"),
     known("unauthorized", 401, "the API token is not known"),
+    known("ticket_invalid", 401, "the ticket was used, or is too old"),
     known("download_token_missing", 401, "there is no download token"),
     known("download_token_invalid", 401, "the download token is not one for this deployment"),
     known("role_too_low", 403, "the token's role does not allow it"),
@@ -73,5 +74,6 @@ pub(crate) const ALL: &[Known] = &[
     known("disk_full", 503, "the disk is so full that uploads and backups are refused"),
     known("backup_failed", 503, "the backup could not be made; the message says why"),
     known("too_many_imports", 503, "as many imports are going on as there may be"),
+    known("too_many_listeners", 503, "as many listen to the live events as may"),
     known("unavailable", 503, "the store cannot be reached now, or the server is shutting down"),
 ];

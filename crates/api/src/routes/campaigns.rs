@@ -304,7 +304,7 @@ impl From<Timers> for TimersView {
 }
 
 /// `total`, then every state and outcome, also those with nobody in them.
-struct CountsView(Counts);
+pub(super) struct CountsView(pub(super) Counts);
 
 impl Serialize for CountsView {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

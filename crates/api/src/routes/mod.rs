@@ -12,6 +12,7 @@ mod description;
 pub(crate) mod device_http;
 mod devices;
 pub(crate) mod download;
+pub(crate) mod events;
 mod explain;
 mod failures;
 pub(crate) mod health;
@@ -46,6 +47,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(failures::routes())
         .merge(acts::routes())
         .merge(results::routes())
+        .merge(events::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(backups::routes())

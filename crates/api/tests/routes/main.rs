@@ -16,6 +16,7 @@ mod device_http;
 mod devices;
 mod download;
 mod errors_page;
+mod events;
 mod explain;
 mod failures;
 mod health;

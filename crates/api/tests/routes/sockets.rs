@@ -430,6 +430,12 @@ impl Open {
         Open { plain, secure, trust, stop, serving }
     }
 
+    /// Tells it to stop, and waits until it has.
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.serving.await.unwrap();
+    }
+
     pub async fn plain(&self) -> TcpStream {
         TcpStream::connect(self.plain).await.unwrap()
     }

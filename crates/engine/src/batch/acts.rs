@@ -110,6 +110,7 @@ pub(crate) fn act(mut loaded: Loaded, wish: &Wish, around: &Around<'_>) -> (Chan
             acted.push(ActedOn { device: row.device, treated, deployment_id: id, run, label: after });
         }
         if acted.iter().any(|one| one.treated == Treated::Done) {
+            desk.answer.moved.insert(wish.campaign);
             if let By::Now(actor) = &wish.by {
                 let action = otaru_store::acted(wish.act).to_owned();
                 desk.changes.audit.push((actor.clone(), action, campaign.campaign_id.clone()));
