@@ -51,3 +51,7 @@ pub const RUNS_SKIPPED_MIN: i64 = 100_000;
 
 /// The most, for a backup of any age: epochs are 63 bits, and half of them are for the sessions of one run.
 pub const RUNS_SKIPPED_MAX: i64 = 100_000_000;
+
+/// Copies of the store from before its schema was changed that are kept: for going back one release, and one more should
+/// the mistake be found late. Each is as large as the store.
+pub const COPIES_KEPT: usize = 2;

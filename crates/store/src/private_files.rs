@@ -33,3 +33,9 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 pub(crate) fn make_new_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(dir)
 }
+
+/// Bytes that can still be written to the disk of `dir`.
+pub(crate) fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(dir)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}

@@ -62,13 +62,15 @@ macro_rules! read {
 /// Opening, and the store as a whole.
 impl Store {
     /// Opens the store in `dir`, making both at first: `dir` with mode 0700, `dir/otaru.db` and its write-ahead
-    /// log, `dir/otaru.lock`. An older schema is brought up to date before this returns.
+    /// log, `dir/otaru.lock`. An older schema is brought up to date before this returns, and before that the store is
+    /// copied to `dir/otaru.db.before-NNNN`, with the version that its schema gets.
     ///
     /// # Errors
     ///
     /// - `Locked`: another process has it open.
     /// - `TooNew`: a newer release made it.
-    /// - `Unavailable`: the directory or the file cannot be used; says which and why.
+    /// - `Unavailable`: the directory or the file cannot be used, there is no room for the copy, or a restore was
+    ///   interrupted; says which and why.
     pub async fn open_sqlite(dir: &Path, options: SqliteOptions) -> Result<Store, StoreError> {
         SqliteStore::open(dir, options).await.map(Store::Sqlite)
     }

@@ -121,17 +121,11 @@ fn check_room(data: &Path, to: &Path, reserve: u64) -> Result<(), BackupError> {
 }
 
 fn leave_room(to: &Path, needed: u64, reserve: u64) -> Result<(), BackupError> {
-    let free = free_bytes(parent(to)).map_err(failed("ask for free space at", parent(to)))?;
+    let free = private_files::free_bytes(parent(to)).map_err(failed("ask for free space at", parent(to)))?;
     if free < needed.saturating_add(reserve) {
         return Err(BackupError::NoRoom { path: to.to_owned(), needed, reserve, free });
     }
     Ok(())
-}
-
-/// Bytes that can still be written to the disk of `dir`.
-fn free_bytes(dir: &Path) -> io::Result<u64> {
-    let system = rustix::fs::statvfs(dir)?;
-    Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Links every artifact there is.

@@ -41,9 +41,17 @@ pub(super) fn bring_up_to_date(conn: &mut Connection) -> Result<(), StoreError> 
     migrate(conn, STEPS)
 }
 
-fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
+/// The version of the schema of a store that this release can use; 0 for an empty file.
+///
+/// # Errors
+///
+/// As [`bring_up_to_date`].
+pub(super) fn examine(conn: &Connection) -> Result<i64, StoreError> {
+    examine_for(conn, known_schema())
+}
+
+fn examine_for(conn: &Connection, known: i64) -> Result<i64, StoreError> {
     let found = version(conn)?;
-    let known = i64::try_from(steps.len()).expect("there are a handful of steps");
     if found > known {
         return Err(StoreError::TooNew { found, known });
     }
@@ -54,6 +62,11 @@ fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
         let problem = "it is a database of another program; name an empty directory".to_owned();
         return Err(StoreError::Corrupt { what: "otaru.db", problem });
     }
+    Ok(found)
+}
+
+fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), StoreError> {
+    let found = examine_for(conn, i64::try_from(steps.len()).expect("there are a handful of steps"))?;
     for (step, to) in steps.iter().zip(1_i64..) {
         if to <= found {
             continue;
@@ -75,8 +88,13 @@ fn version(conn: &Connection) -> Result<i64, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Brings the schema to the version of an older release.
+    pub(in crate::sqlite) fn migrate_to(conn: &mut Connection, version: usize) {
+        migrate(conn, &STEPS[..version]).unwrap();
+    }
 
     #[test]
     fn every_file_of_the_schema_is_a_step_in_the_order_of_its_number() {

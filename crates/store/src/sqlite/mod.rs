@@ -33,6 +33,7 @@ macro_rules! failure {
 mod access;
 mod actions;
 mod batch;
+mod before;
 mod campaigns;
 mod checkpoint;
 mod chosen;

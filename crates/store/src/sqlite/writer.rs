@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::checkpoint::{Checkpointer, Log};
 use super::columns::Cache;
-use super::{SqliteOptions, connection, migrate};
+use super::{SqliteOptions, before, connection};
 use crate::error::StoreError;
 use crate::rules::panic_text;
 
@@ -193,7 +193,7 @@ struct Open {
 impl Open {
     fn new(file: &Path, options: &SqliteOptions, log: &Log) -> Result<Open, StoreError> {
         let mut conn = connection::open_writer(file, options)?;
-        migrate::bring_up_to_date(&mut conn)?;
+        before::bring_up_to_date(&mut conn, file)?;
         log.listen_to(&mut conn)?;
         let next = |table: &str| -> rusqlite::Result<i64> {
             conn.query_row(&format!("SELECT coalesce(max(seq), 0) + 1 FROM {table}"), [], |row| row.get(0))
