@@ -66,7 +66,7 @@ pub fn restore(from: &Path, dir: &Path, replace: bool, now: WallTime) -> Result<
     private_files::make_dir(&fresh).map_err(failed("make", &fresh))?;
     stage(from, &fresh, &manifest)?;
     let since = now.0.saturating_sub(manifest.made_at) / 1000;
-    begin_again(&fresh.join(DATABASE), since.clamp(RUNS_SKIPPED_MIN, RUNS_SKIPPED_MAX))?;
+    begin_again(&fresh.join(DATABASE), RUNS_SKIPPED_MIN + since.clamp(0, RUNS_SKIPPED_MAX))?;
     sync_tree(&restoring)?;
     private_files::sync_dir(dir).map_err(failed("sync", dir))?;
 
