@@ -377,6 +377,18 @@ impl Engine {
         Ok(record)
     }
 
+    /// Gives a device a new secret and answers it; its session ends.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`; it proves itself with a certificate, and has no secret.
+    pub async fn reset_secret(&self, by: &Operator, device_id: &str) -> Result<String, DeviceError> {
+        let secret = random_hex::<16>().map_err(|_| DeviceError::Random)?;
+        let change = DeviceChange { secret: Some(secret.clone()), ..DeviceChange::default() };
+        self.patch_device(by, device_id, change).await?;
+        Ok(secret)
+    }
+
     /// Deletes a device: its unfinished deployments end as `removed`, its session is closed, its history stays
     /// with its campaigns.
     ///

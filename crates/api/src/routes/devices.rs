@@ -23,7 +23,12 @@ use crate::router::Shared;
 use crate::times::Moment;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(list, register)).routes(routes!(one, change, delete))
+    OpenApiRouter::default()
+        .routes(routes!(list, register))
+        .routes(routes!(one, change, delete))
+        .routes(routes!(freeze))
+        .routes(routes!(unfreeze))
+        .routes(routes!(reset_secret))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -265,6 +270,78 @@ async fn change(
     let Changes { name, tags, frozen, secret, fingerprint } = asked;
     engine.patch_device(&may.by, &id, DeviceChange { name, tags, frozen, secret, fingerprint }).await?;
     show(&engine, &id).await
+}
+
+/// Freezes a device: it is refused from now on, and its session ends.
+///
+/// What it is to do waits, and ends when its time is over. Said again, nothing changes.
+#[utoipa::path(
+    post, path = "/devices/{id}/freeze", tag = "devices", operation_id = "freeze_device",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `device_id`")),
+    responses((status = 200, description = "As it is now", body = Shown)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
+async fn freeze(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+) -> Result<Answer<Shown>, Problem> {
+    set_frozen(&engine, &may, &id, true).await
+}
+
+/// Lets a frozen device connect again. Said again, nothing changes.
+#[utoipa::path(
+    post, path = "/devices/{id}/unfreeze", tag = "devices", operation_id = "unfreeze_device",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `device_id`")),
+    responses((status = 200, description = "As it is now", body = Shown)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
+async fn unfreeze(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+) -> Result<Answer<Shown>, Problem> {
+    set_frozen(&engine, &may, &id, false).await
+}
+
+async fn set_frozen(
+    engine: &Engine,
+    may: &May<Change>,
+    id: &str,
+    frozen: bool,
+) -> Result<Answer<Shown>, Problem> {
+    let change = DeviceChange { frozen: Some(frozen), ..DeviceChange::default() };
+    engine.patch_device(&may.by, id, change).await?;
+    show(engine, id).await
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewSecret)]
+struct NewSecret {
+    device_id: String,
+    /// Shown once.
+    secret: String,
+}
+
+/// Gives a device a new secret, made here, and ends its session.
+///
+/// The one it had is worth nothing from now on. To choose the secret, change the device's `secret` instead.
+#[utoipa::path(
+    post, path = "/devices/{id}/reset-secret", tag = "devices", operation_id = "reset_device_secret",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `device_id`")),
+    responses((status = 200, description = "The secret; it is shown once", body = NewSecret)),
+    extensions(("x-codes" = json!(["not_found", "invalid"]))),
+)]
+async fn reset_secret(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+) -> Result<Answer<NewSecret>, Problem> {
+    let secret = engine.reset_secret(&may.by, &id).await?;
+    Ok(Answer(NewSecret { device_id: id, secret }))
 }
 
 async fn show(engine: &Engine, id: &str) -> Result<Answer<Shown>, Problem> {

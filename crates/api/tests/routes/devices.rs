@@ -274,3 +274,50 @@ async fn a_change_with_an_unknown_member_changes_nothing() {
 fn ids(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|device| device["device_id"].as_str().unwrap()).collect()
 }
+
+#[tokio::test]
+async fn a_device_is_frozen_and_unfrozen_and_its_session_ends() {
+    let house = House::open().await;
+    let lamp = house.furnish().await.device;
+    let mut gadget = Gadget::connect(&house, &lamp).await;
+    house.viewer().post("/api/v1/devices/lamp_1/freeze", json!({})).await.refused(403, "role_too_low");
+    for _ in 0..2 {
+        let frozen = house.operator().post("/api/v1/devices/lamp_1/freeze", json!({})).await.ok(200);
+        assert_eq!(frozen["frozen"], true);
+    }
+    gadget.is_closed().await;
+    drop(gadget);
+    assert!(Gadget::try_to_connect(&house, &lamp).await.is_err());
+    let listed = house.viewer().get("/api/v1/refused-connections").await.ok(200);
+    assert_eq!(
+        (&listed["items"][0]["name"], &listed["items"][0]["code"]),
+        (&json!("lamp_1"), &json!("frozen"))
+    );
+    for _ in 0..2 {
+        let free = house.operator().post("/api/v1/devices/lamp_1/unfreeze", json!({})).await.ok(200);
+        assert_eq!(free["frozen"], false);
+    }
+    Gadget::connect(&house, &lamp).await;
+    house.operator().post("/api/v1/devices/lamp_9/freeze", json!({})).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_new_secret_is_shown_once_and_the_old_one_is_worth_nothing() {
+    let house = House::open().await;
+    let mut lamp = house.furnish().await.device;
+    let mut gadget = Gadget::connect(&house, &lamp).await;
+    let made = house.operator().post("/api/v1/devices/lamp_1/reset-secret", json!({})).await.ok(200);
+    assert_eq!(made["device_id"], "lamp_1");
+    let secret = text(&made["secret"]);
+    assert_eq!(secret.len(), 32);
+    gadget.is_closed().await;
+    drop(gadget);
+    assert!(Gadget::try_to_connect(&house, &lamp).await.is_err());
+    lamp.secret = secret;
+    Gadget::connect(&house, &lamp).await;
+    house.operator().post("/api/v1/devices/lamp_9/reset-secret", json!({})).await.refused(404, "not_found");
+    let device = json!({"product_id": "lamp", "node_id": "x", "auth": "x509"});
+    house.operator().post("/api/v1/devices", device).await.ok(201);
+    let refused = house.operator().post("/api/v1/devices/lamp_x/reset-secret", json!({})).await;
+    assert!(refused.refused(400, "invalid").contains("secret"));
+}

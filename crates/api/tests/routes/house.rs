@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use otaru_api::{Metrics, router};
 use otaru_engine::{
-    Channel, ConnectRequest, Delivery, Engine, Role, Session, Settings, SystemClock, Uplink, UplinkReading,
+    Channel, ConnectRequest, Delivery, Engine, Refusal, Role, Session, Settings, SystemClock, Uplink,
+    UplinkReading,
 };
 use otaru_proto::{Stamp, decode_uplink, device_password};
 use otaru_store::{BlobStore, Faults, Store, Vault};
@@ -275,6 +276,10 @@ pub struct Notice {
 
 impl Gadget {
     pub async fn connect(house: &House, registered: &Registered) -> Gadget {
+        Gadget::try_to_connect(house, registered).await.unwrap()
+    }
+
+    pub async fn try_to_connect(house: &House, registered: &Registered) -> Result<Gadget, Refusal> {
         let device_id = registered.device_id.clone();
         let stamp = Stamp::parse("2026112300").unwrap();
         let password = device_password(registered.secret.as_bytes(), &stamp);
@@ -286,8 +291,13 @@ impl Gadget {
             channel: Channel::Plain,
             protocol: "MQTT 3.1.1",
         };
-        let session = house.engine.connect(request).await.unwrap();
-        Gadget { session, device_id, waiting: Vec::new(), tickets: 0 }
+        let session = house.engine.connect(request).await?;
+        Ok(Gadget { session, device_id, waiting: Vec::new(), tickets: 0 })
+    }
+
+    /// Waits until its session is told to end.
+    pub async fn is_closed(&mut self) {
+        self.next(|delivery| matches!(delivery, Delivery::Close { .. }).then_some(())).await;
     }
 
     /// Says which firmware it runs, and waits until that is stored.
