@@ -14,7 +14,7 @@ KNOWN = json.loads(os.environ["KNOWN_IDS"])
 def map_path_parameters(context, path_parameters):
     if not path_parameters or sum(map(ord, str(path_parameters))) % 2:
         return path_parameters
-    # Whatever is deleted stays deleted; the other half of the paths does that.
+    # DELETE is among them: what it takes is gone, and what comes after it meets `not_found`.
     resource = context.operation.path.split("/")[3]
     known = {"id": KNOWN.get(resource), "device_id": KNOWN["devices"]}
     return {name: known.get(name) or value for name, value in path_parameters.items()}

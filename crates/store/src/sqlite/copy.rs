@@ -1,7 +1,7 @@
 //! Copying the store into another file, while it is written or before its schema changes.
 //!
-//! SQLite's backup, page by page under one read transaction. `VACUUM INTO` would hold that transaction several times
-//! as long, since it makes every index anew; a copy without it would begin again with every commit. What the
+//! SQLite's backup, page by page under one read transaction. `VACUUM INTO` would hold that transaction for
+//! longer, since it makes every index anew; a copy without it would begin again with every commit. What the
 //! transaction costs is the write-ahead log, which cannot start over meanwhile: so whoever asks for a copy says when
 //! to give it up. No commit waits for a copy.
 //!
