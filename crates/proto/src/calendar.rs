@@ -30,8 +30,12 @@ pub(crate) fn date_of(days: i64) -> (i64, i64, i64) {
 
 /// Days in `month` (1..=12) of `year`.
 pub(crate) fn days_in(year: i64, month: i64) -> i64 {
-    let (next_year, next_month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    days_to_month(next_year, next_month) - days_to_month(year, month)
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 /// The number that ASCII digits write, or `None` if one of them is none. For at most 18 digits.
@@ -62,6 +66,8 @@ mod tests {
             let (year, month, day) = date_of(days);
             assert_eq!(days_to_month(year, month) + day - 1, days);
             assert!(day >= 1 && day <= days_in(year, month));
+            // The day after the last one is the first of another month.
+            assert_eq!(date_of(days + 1).2 == 1, day == days_in(year, month));
         }
     }
 

@@ -88,15 +88,27 @@ impl<'de, P: Members<'de>> Members<'de> for Envelope<'de, P> {
     }
 }
 
+impl<'de, P> Service<'de, P> {
+    /// Where a member belongs that is neither list nor object.
+    pub(crate) fn scalar(&mut self, name: &str) -> Option<&mut Scalar<'de>> {
+        Some(match name {
+            "service_id" => &mut self.service_id,
+            "event_type" => &mut self.event_type,
+            "event_time" => &mut self.event_time,
+            "event_id" => &mut self.event_id,
+            _ => return None,
+        })
+    }
+}
+
 impl<'de, P: Members<'de>> Members<'de> for Service<'de, P> {
     fn take<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "service_id" => self.service_id = object.next_value()?,
-            "event_type" => self.event_type = object.next_value()?,
-            "event_time" => self.event_time = object.next_value()?,
-            "event_id" => self.event_id = object.next_value()?,
-            "paras" => self.paras = object.next_value()?,
-            _ => skip(object)?,
+        if let Some(slot) = self.scalar(name) {
+            *slot = object.next_value()?;
+        } else if name == "paras" {
+            self.paras = object.next_value()?;
+        } else {
+            skip(object)?;
         }
         Ok(())
     }

@@ -13,10 +13,12 @@ use std::vec::Vec;
 
 use serde_json::Value;
 
+use crate::uplink::decode_any;
 use crate::*;
 
 /// `events/up`: bounded; every departure from the published form is named; what we can write reads back as itself.
 pub fn check_uplink(bytes: &[u8]) {
+    quick_reading_agrees(bytes);
     let uplink = match decode_uplink(bytes) {
         Ok(uplink) => uplink,
         Err(error) => {
@@ -41,6 +43,15 @@ pub fn check_uplink(bytes: &[u8]) {
     if bytes.len() < UPLINK_BYTES_MAX {
         let padded = [b"\n", bytes].concat();
         assert_eq!(decode_uplink(&padded), Ok(uplink), "white space before a message means nothing");
+    }
+}
+
+/// The usual shape has a reader of its own, and the general reader finds the same in it.
+pub(crate) fn quick_reading_agrees(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && bytes.len() <= UPLINK_BYTES_MAX
+    {
+        assert_eq!(decode_uplink(bytes), decode_any(text), "{text}");
     }
 }
 

@@ -33,11 +33,19 @@ pub(crate) fn read_object<'de, T: Deserialize<'de>>(
     bytes: &'de [u8],
     bytes_max: usize,
 ) -> Result<T, Unreadable> {
+    read_object_of(text_of(bytes, bytes_max)?)
+}
+
+/// The text that `bytes` are, if it is not too long.
+pub(crate) fn text_of(bytes: &[u8], bytes_max: usize) -> Result<&str, Unreadable> {
     if bytes.len() > bytes_max {
         return Err(Unreadable::TooLarge { bytes: bytes.len() });
     }
-    let text =
-        core::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })?;
+    core::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8 { at: error.valid_up_to() })
+}
+
+/// Reads `text` as [`read_object`] does.
+pub(crate) fn read_object_of<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Unreadable> {
     let Some(first) = text.bytes().find(|byte| !is_white(*byte)) else {
         return Err(Unreadable::Empty);
     };
@@ -93,7 +101,7 @@ pub(crate) fn is_too_deep(text: &str) -> bool {
 }
 
 /// RFC 8259, 2.
-fn is_white(byte: u8) -> bool {
+pub(crate) fn is_white(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 

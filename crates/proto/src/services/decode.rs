@@ -15,18 +15,18 @@ use crate::envelope::{Envelope, Members, Paras, Service, Services};
 use crate::json::{self, Scalar};
 use crate::limits::{
     CHILD_STATUSES_MAX, CHILDREN_PER_REQUEST_MAX, DEVICE_ID_CHARS_MAX, FILE_NAME_CHARS_MAX, FOUND_CHARS_MAX,
-    LOG_CONTENT_CHARS_MAX, NAME_CHARS_MAX, PERSONAL_NAME_CHARS_MAX, SDK_VERSION_CHARS_MAX, UPLINK_BYTES_MAX,
+    LOG_CONTENT_CHARS_MAX, NAME_CHARS_MAX, PERSONAL_NAME_CHARS_MAX, SDK_VERSION_CHARS_MAX,
 };
 use crate::text::bounded;
 use crate::uplink::{EventBody, FieldProblem, UplinkEvent};
 
 /// Adds to the events of other services what they say, where this platform knows them.
-pub(crate) fn read_contents(bytes: &[u8], events: &mut [UplinkEvent]) {
+pub(crate) fn read_contents(text: &str, events: &mut [UplinkEvent]) {
     if !events.iter().any(is_known) {
         return;
     }
     // Read before without an error, so that it can be read again.
-    let Ok(envelope) = json::read_object::<Envelope<'_, Tree>>(bytes, UPLINK_BYTES_MAX) else { return };
+    let Ok(envelope) = json::read_object_of::<Envelope<'_, Tree>>(text) else { return };
     let services = match envelope.services {
         Services::List(services) => services,
         Services::Single(service) => alloc::vec![service],

@@ -1,7 +1,8 @@
 //! From bytes to an [`Uplink`]: which member may be what.
 //!
 //! This is the hot path. A typical report is read in one pass without building a tree; what is copied is what
-//! the result keeps.
+//! the result keeps. One of the usual shape is taken apart by [`quick`], any other with serde; what the parts mean
+//! is decided here for both.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     EventBody, FieldProblem, ProgressReport, Subject, Tolerance, Uplink, UplinkError, UplinkEvent,
-    VersionReport,
+    VersionReport, quick,
 };
 use crate::code::ResultCode;
 use crate::device_id::DeviceId;
@@ -35,7 +36,18 @@ use crate::version::Version;
 /// The message as a whole cannot be read. To be counted; the device keeps its connection and gets its
 /// acknowledgement, because sending the same again would change nothing.
 pub fn decode_uplink(bytes: &[u8]) -> Result<Uplink, UplinkError> {
-    let envelope: Envelope<'_, ReportParas<'_>> = json::read_object(bytes, UPLINK_BYTES_MAX)?;
+    let text = json::text_of(bytes, UPLINK_BYTES_MAX)?;
+    let Some(usual) = quick::read(text) else { return decode_any(text) };
+    let mut seen = Seen(Vec::new());
+    let subject = read_subject(&usual.subject, &mut seen);
+    let mut events = alloc::vec![read_event(usual.service, &mut seen)];
+    read_contents(text, &mut events);
+    Ok(Uplink { subject, events, tolerances: seen.0 })
+}
+
+/// Reads a message of any shape.
+pub(crate) fn decode_any(text: &str) -> Result<Uplink, UplinkError> {
+    let envelope: Envelope<'_, ReportParas<'_>> = json::read_object_of(text)?;
     let mut seen = Seen(Vec::new());
     let subject = read_subject(&envelope.subject, &mut seen);
     let mut events = match envelope.services {
@@ -54,7 +66,7 @@ pub fn decode_uplink(bytes: &[u8]) -> Result<Uplink, UplinkError> {
         Services::TooMany => return Err(UplinkError::TooManyServices),
         Services::Wrong(found) => return Err(UplinkError::Services { found }),
     };
-    read_contents(bytes, &mut events);
+    read_contents(text, &mut events);
     Ok(Uplink { subject, events, tolerances: seen.0 })
 }
 
@@ -71,7 +83,7 @@ impl Seen {
 
 /// The members of `paras` that either report knows. Which report it is may come after them.
 #[derive(Default)]
-struct ReportParas<'de> {
+pub(super) struct ReportParas<'de> {
     result_code: Scalar<'de>,
     progress: Scalar<'de>,
     version: Scalar<'de>,
@@ -81,17 +93,29 @@ struct ReportParas<'de> {
     modules: Modules,
 }
 
+impl<'de> ReportParas<'de> {
+    /// Where a member belongs that is neither list nor object.
+    pub(super) fn scalar(&mut self, name: &str) -> Option<&mut Scalar<'de>> {
+        Some(match name {
+            "result_code" => &mut self.result_code,
+            "progress" => &mut self.progress,
+            "version" => &mut self.version,
+            "description" => &mut self.description,
+            "fw_version" => &mut self.fw_version,
+            "sw_version" => &mut self.sw_version,
+            _ => return None,
+        })
+    }
+}
+
 impl<'de> Members<'de> for ReportParas<'de> {
     fn take<A: MapAccess<'de>>(&mut self, name: &str, object: &mut A) -> Result<(), A::Error> {
-        match name {
-            "result_code" => self.result_code = object.next_value()?,
-            "progress" => self.progress = object.next_value()?,
-            "version" => self.version = object.next_value()?,
-            "description" => self.description = object.next_value()?,
-            "fw_version" => self.fw_version = object.next_value()?,
-            "sw_version" => self.sw_version = object.next_value()?,
-            "modules" => self.modules = object.next_value()?,
-            _ => skip(object)?,
+        if let Some(slot) = self.scalar(name) {
+            *slot = object.next_value()?;
+        } else if name == "modules" {
+            self.modules = object.next_value()?;
+        } else {
+            skip(object)?;
         }
         Ok(())
     }

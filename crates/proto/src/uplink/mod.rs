@@ -23,8 +23,11 @@ use crate::version::Version;
 
 mod decode;
 mod encode;
+mod quick;
 mod tolerance;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use decode::decode_any;
 pub use decode::decode_uplink;
 pub use encode::{encode_progress_report, encode_version_report};
 pub use tolerance::Tolerance;
