@@ -22,7 +22,6 @@ use crate::actions::unfinished_acts;
 use crate::batch::facts_of;
 use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
-use crate::inbox::Input;
 use crate::limits::{
     FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE, SCHEDULE_CHECK_EVERY, START_AHEAD_MS_MAX,
     START_PAST_MS_MAX, STARTED_AT_ONCE_MAX,
@@ -752,6 +751,8 @@ impl Shared {
     ) -> Result<Option<Work>, StoreError> {
         let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
         let is_open = matches!(row.state, CampaignState::Preparing | CampaignState::Paused);
+        // Connected devices are let go before deployments are made that nobody waits for.
+        self.inbox.few_looks().await;
         if is_open && !row.filled {
             // Those that connect from now on get theirs with the others.
             let mut first = first.unwrap_or_else(|| Connected::of(self.sessions.connected()));
@@ -843,13 +844,12 @@ impl Shared {
 
     pub(crate) fn consider(&self, devices: &[DeviceKey]) {
         let connected = self.sessions.connected_among(devices);
-        self.inbox.push_all(connected.into_iter().map(|device| Input::Consider { device }));
+        self.inbox.consider_all(connected);
     }
 
     /// Looks at every device that can be reached, and at the children of every gateway.
     pub(crate) fn consider_connected(&self) {
-        let settled = self.sessions.settled();
-        self.inbox.push_all(settled.into_iter().map(|(device, epoch)| Input::Reachable { device, epoch }));
+        self.inbox.begin_round(self.sessions.settled());
     }
 }
 

@@ -17,7 +17,6 @@ use serde::Serialize;
 
 use crate::certificates::{self, Channel};
 use crate::driver::Engine;
-use crate::inbox::Input;
 use crate::limits::{REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_WINDOW, REFUSED_MAX};
 use crate::sessions::{Session, SessionInner};
 
@@ -281,7 +280,7 @@ impl Engine {
         let session = SessionInner::new(device, device_id, epoch);
         shared.sessions.open(&session);
         shared.feed.fleet_moved();
-        shared.inbox.push(Input::Opened { device, epoch, at });
+        shared.inbox.opened(device, epoch, at);
         shared.settling.add(shared.clock.elapsed() + shared.settings.settle, device, epoch);
         Session::new(shared.clone(), session)
     }

@@ -13,14 +13,28 @@ pub const BATCH_EVENTS_MAX: usize = 8_192;
 /// 64 MiB are 200 000 reports of 330 bytes, more than a second's worth; beyond it, sockets are not read.
 pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Deployments woken in one batch. As many device rows as a full batch of reports touches.
-pub const DUE_PER_BATCH: u32 = 2_000;
+/// Devices in one batch that the platform looks at by itself: because they can be reached now, or may go now.
+///
+/// Each may be let go: a step, a line of the outbox, and soon an answer. Reports wait for their batch meanwhile.
+pub const LOOKS_PER_BATCH: usize = 16;
+
+/// Looks that wait before whoever makes many of them waits: two chunks of a campaign that is filled, so that its connected
+/// devices are let go before it is filled further.
+pub const LOOKS_WAITING_MAX: usize = 2 * FILL_CHUNK as usize;
+
+/// Sessions that begin or end in one batch: more than devices can connect in the time it takes.
+pub const COMINGS_PER_BATCH: usize = 64;
+
+/// Deployments woken in one batch.
+///
+/// When a campaign of a million comes to the end of its patience, they are due all at once.
+pub const DUE_PER_BATCH: u32 = 200;
 
 /// Devices added to a campaign in one transaction.
 ///
 /// One chunk of this size takes about 10 ms: a million deployments are made in 9.7 s (`bench/million`). A report waits for
 /// longer than one chunk meanwhile; why is not known yet.
-pub const FILL_CHUNK: u32 = 1_000;
+pub const FILL_CHUNK: u32 = 200;
 
 /// Deployments that an operator stops or retries in one transaction.
 ///
@@ -36,7 +50,7 @@ pub const ACTIONS_WAITING_MAX: usize = 16;
 ///
 /// A million devices take 12 s with it, and the p99 of reports is 27 ms meanwhile (`bench/import`): smaller ones, or rests
 /// between them, would let reports wait less.
-pub const IMPORT_CHUNK: usize = 500;
+pub const IMPORT_CHUNK: usize = 100;
 
 /// How long an import waits for a store that is out before it gives up. Longer than a disk that was full for a moment
 /// takes to recover; the sender has its own patience.

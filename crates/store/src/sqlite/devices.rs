@@ -292,7 +292,7 @@ impl Tx<'_> {
         let campaign: Option<String> = self.conn.one(
             concat!(
                 "SELECT c.campaign_id FROM deployment t CROSS JOIN campaign c ON c.key = t.campaign
-                 WHERE t.device = ?1 AND t.",
+                 WHERE t.device = ?1 AND ",
                 unfinished!(),
                 " LIMIT 1"
             ),
@@ -457,7 +457,7 @@ impl Reading<'_> {
             concat!(
                 "SELECT d.key FROM device d
                  WHERE d.gateway = ?1 AND d.deleted_at IS NULL AND d.key > ?2
-                 AND EXISTS (SELECT 1 FROM deployment t WHERE t.device = d.key AND t.",
+                 AND EXISTS (SELECT 1 FROM deployment t WHERE t.device = d.key AND ",
                 unfinished!(),
                 ") ORDER BY d.key LIMIT ?3"
             ),
