@@ -18,7 +18,8 @@ use otaru_store::{
 };
 
 use crate::batch::{ActedOn, Answer, Around, By, Treated, Wish, act, end_all};
-use crate::campaigns::{CampaignError, Work};
+use crate::campaign_work::Work;
+use crate::campaigns::CampaignError;
 use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
 use crate::ids::deployment_id;

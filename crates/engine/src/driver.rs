@@ -22,7 +22,7 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::batch::{Answer, Around, Spoken, decide, wanted};
-use crate::campaigns::CampaignWork;
+use crate::campaign_work::CampaignWork;
 use crate::clock::{Clock, ServiceClock};
 use crate::connect::RefusedConnections;
 use crate::device_http::{DeviceTokens, HttpDevices};
@@ -197,9 +197,9 @@ impl Engine {
             tokio::spawn(watched(
                 "schedule",
                 shared.clone(),
-                crate::campaigns::keep_schedule(shared.clone()),
+                crate::campaign_work::keep_schedule(shared.clone()),
             )),
-            tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
+            tokio::spawn(watched("campaigns", shared.clone(), crate::campaign_work::work(shared.clone()))),
             tokio::spawn(watched("live", shared.clone(), crate::feed::tell(shared.clone()))),
             tokio::spawn(watched("forgetting", shared.clone(), crate::forget::now_and_then(shared.clone()))),
         ];

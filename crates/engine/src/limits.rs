@@ -123,6 +123,12 @@ pub const LISTED_DEVICES_MAX: usize = 30_000;
 /// Characters of a name, for people.
 pub const NAME_CHARS_MAX: usize = 256;
 
+/// Characters of a description, for people: some lines of text.
+pub const DESCRIPTION_CHARS_MAX: usize = 1_024;
+
+/// Groups that one campaign is for; the store's limit.
+pub const CAMPAIGN_GROUPS_MAX: usize = otaru_store::limits::CAMPAIGN_GROUPS_MAX;
+
 /// Tags of one device.
 pub const TAGS_MAX: usize = 64;
 

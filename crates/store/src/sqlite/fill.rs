@@ -102,7 +102,10 @@ impl Tx<'_> {
                     list.iter().copied().filter(|d| wanted.contains(d)).collect();
                 Ok(devices.iter().copied().filter(|device| listed.contains(device)).collect())
             }
-            Targets::Tags(tags) => Chosen { product: None, gateway: None, tags }.tagged(self.conn, devices),
+            Targets::Tags(tags) => {
+                Chosen { product: None, gateway: None, groups: None, tags }.tagged(self.conn, devices)
+            }
+            Targets::Groups(groups) => Chosen::grouped(self.conn, groups, devices),
         }
     }
 
@@ -123,11 +126,12 @@ impl Tx<'_> {
             });
         }
         let none = std::collections::BTreeMap::new();
-        let tags = match targets {
-            Targets::Tags(tags) => tags,
-            Targets::Product | Targets::Devices(_) => &none,
+        let (groups, tags) = match targets {
+            Targets::Tags(tags) => (None, tags),
+            Targets::Groups(groups) => (Some(&groups[..]), &none),
+            Targets::Product | Targets::Devices(_) => (None, &none),
         };
-        let chosen = Chosen { product: Some(product), gateway: None, tags };
+        let chosen = Chosen { product: Some(product), gateway: None, groups, tags };
         // One more than wanted tells whether there is more.
         let mut found = chosen.find(self.conn, position, limit.saturating_add(1), LEAPS_MAX)?;
         if found.keys.len() <= limit as usize {

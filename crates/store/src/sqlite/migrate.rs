@@ -22,6 +22,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0008_forgetting.sql"),
     include_str!("schema/0009_schedule.sql"),
     include_str!("schema/0010_conditions.sql"),
+    include_str!("schema/0011_groups.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

@@ -47,6 +47,7 @@ mod devices;
 mod failures;
 mod fill;
 mod forget;
+mod groups;
 mod history;
 mod import;
 mod life;

@@ -28,6 +28,8 @@ const MAY: &[(&str, &str)] = &[
     ("UPDATE life", "one row"),
     ("FROM project", "one row"),
     ("FROM token", "there are as many as people made; the list is given whole"),
+    ("count(*) FROM device_group WHERE project", "at most ten thousand, once for each new group"),
+    ("FROM device_group_leaving", "those that were deleted a moment ago"),
     ("json_each", "walks the list that it was given"),
     ("FROM campaign WHERE filled = 0", "the index holds only those"),
     ("FROM campaign_action ORDER BY seq", "what was asked and is not done: at most sixteen rows a campaign"),
