@@ -48,6 +48,7 @@ use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
     tags(
         (name = "products", description = "The models that devices are instances of"),
         (name = "devices", description = "What can be updated"),
+        (name = "groups", description = "Devices put together by hand"),
         (name = "artifacts", description = "Immutable bytes, known by their SHA-256"),
         (name = "packages", description = "Artifacts offered as firmware or software of a version for a product"),
         (name = "campaigns", description = "These devices to one of these packages, under this policy"),

@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use otaru_engine::{CampaignKey, DeploymentKey, DeviceKey, PackageKey, Page, ProductKey, ReportSeq};
+use otaru_engine::{
+    CampaignKey, DeploymentKey, DeviceKey, GroupKey, PackageKey, Page, ProductKey, ReportSeq,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -147,6 +149,7 @@ pub(crate) struct LinePlace(pub(crate) i64);
 
 cursors! {
     ProductKey "product";
+    GroupKey "group";
     DeviceKey "device";
     PackageKey "package";
     CampaignKey "campaign";

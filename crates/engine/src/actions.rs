@@ -18,11 +18,11 @@ use otaru_store::{
 };
 
 use crate::batch::{ActedOn, Answer, Around, By, Treated, Wish, act, end_all};
-use crate::campaigns::{CampaignError, Work};
+use crate::campaign_work::Work;
+use crate::campaigns::CampaignError;
 use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
 use crate::ids::deployment_id;
-use crate::inbox::Input;
 use crate::limits::{ACT_CHUNK, ACTIONS_WAITING_MAX, LISTED_DEVICES_MAX};
 use crate::tokens::Operator;
 
@@ -232,7 +232,7 @@ impl Engine {
             let acted = self.shared.act(Which::Devices(chunk.to_vec()), wish).await?;
             // Children of gateways that are connected can be reached as well.
             let free = acted.iter().filter(|one| one.may_go()).map(|one| one.device);
-            self.shared.inbox.push_all(free.map(|device| Input::Consider { device }));
+            self.shared.inbox.consider_all(free);
             for one in acted {
                 // Named twice, it is answered as at first.
                 became.entry(one.device).or_insert(one);
@@ -374,7 +374,7 @@ impl Shared {
         // The devices are free for another campaign, and their slots for other devices.
         let next = self.slots.hand_out(&answer.held_for_slot, &answer.free_slots);
         let free = answer.at_work.iter().map(|(device, _)| *device);
-        self.inbox.push_all(free.chain(next).map(|device| Input::Consider { device }));
+        self.inbox.consider_all(free.chain(next));
         Ok(Settled { rest, runs: committed.runs, wall })
     }
 }

@@ -1,31 +1,23 @@
-//! Campaigns: made, started, paused, resumed, stopped; and the background work that follows.
+//! Campaigns: made, started, paused, resumed, stopped.
 //!
 //! Always true:
 //! - What was answered is stored; what remains to be done for it is found again after a crash.
-//! - Work on many devices goes in chunks between the batches of reports, connected devices first.
+//!
+//! Not here: what is done for them in the background (`campaign_work`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages, first_step};
-use otaru_core::deployment::{Deployment, Label};
-use otaru_core::{ServiceTime, WallTime};
+use otaru_core::WallTime;
+use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
-use otaru_store::{
-    Actor, CampaignFilter, CampaignKey, CampaignRow, Counts, DeviceKey, NewCampaign, PackageRow, Page,
-    StoreError, Targets,
-};
-use tokio::sync::Notify;
+use otaru_store::{CampaignRow, Counts, NewCampaign, PackageRow, StoreError, Targets};
 
-use crate::actions::unfinished_acts;
 use crate::batch::facts_of;
-use crate::driver::{Engine, Shared};
+use crate::campaign_work::Work;
+use crate::driver::Engine;
 use crate::errors::{Faulty, Kind};
-use crate::inbox::Input;
 use crate::limits::{
-    FILL_CHUNK, LISTED_DEVICES_MAX, NAME_CHARS_MAX, RETRY_PAUSE, SCHEDULE_CHECK_EVERY, START_AHEAD_MS_MAX,
-    START_PAST_MS_MAX, STARTED_AT_ONCE_MAX,
+    CAMPAIGN_GROUPS_MAX, LISTED_DEVICES_MAX, NAME_CHARS_MAX, START_AHEAD_MS_MAX, START_PAST_MS_MAX,
 };
 use crate::tokens::Operator;
 
@@ -57,6 +49,8 @@ pub enum DeviceSelection {
     Product(String),
     /// All of the packages' product that have all of these tags.
     Tags(BTreeMap<String, String>),
+    /// All of the packages' product that are in one of these groups while the deployments are made.
+    Groups(Vec<String>),
 }
 
 /// Why a campaign was not made or not moved.
@@ -100,6 +94,15 @@ pub enum CampaignError {
     /// No tag at all would mean everything.
     #[error("`devices.tags` is empty; name at least one tag, or choose by product_id")]
     NoTags,
+    /// No group at all.
+    #[error("`devices.group_ids` is empty; name at least one group, or choose by product_id or tags")]
+    NoGroups,
+    /// More groups than are walked together.
+    #[error("`devices.group_ids` has {0} entries; up to 10 are accepted, or choose by product_id or tags")]
+    TooManyGroups(usize),
+    /// A group that does not exist.
+    #[error("`devices.group_ids` names {0}, which does not exist; make it with POST /api/v1/groups")]
+    UnknownGroup(String),
     /// Devices that are not registered.
     #[error(
         "`devices.ids` names {count} unregistered devices, the first are {first}; register them or leave them out"
@@ -162,9 +165,12 @@ impl Faulty for CampaignError {
             | CampaignError::ExtInfo(_)
             | CampaignError::NoDevices
             | CampaignError::NoTags
+            | CampaignError::NoGroups
+            | CampaignError::TooManyGroups(_)
             | CampaignError::TwoStarts
             | CampaignError::StartAtPast(_)
             | CampaignError::StartAtFar(_) => "invalid",
+            CampaignError::UnknownGroup(_) => "unknown_group",
             CampaignError::UnknownPackage(_) => "unknown_package",
             CampaignError::PackageTwice(_) | CampaignError::Packages(_) => "packages_do_not_fit",
             CampaignError::Policy(_) => "invalid_policy",
@@ -190,6 +196,9 @@ impl Faulty for CampaignError {
             | CampaignError::NoDevices
             | CampaignError::TooManyDevices(_)
             | CampaignError::NoTags
+            | CampaignError::NoGroups
+            | CampaignError::TooManyGroups(_)
+            | CampaignError::UnknownGroup(_)
             | CampaignError::TwoStarts
             | CampaignError::StartAtPast(_)
             | CampaignError::StartAtFar(_)
@@ -268,8 +277,24 @@ impl Engine {
             }
             DeviceSelection::Tags(tags) if tags.is_empty() => Err(CampaignError::NoTags),
             DeviceSelection::Tags(tags) => Ok(Targets::Tags(tags)),
+            DeviceSelection::Groups(ids) => self.named_groups(ids).await,
             DeviceSelection::Ids(ids) => self.named_devices(&ids, product_id).await,
         }
+    }
+
+    async fn named_groups(&self, ids: Vec<String>) -> Result<Targets, CampaignError> {
+        if ids.is_empty() {
+            return Err(CampaignError::NoGroups);
+        }
+        if ids.len() > CAMPAIGN_GROUPS_MAX {
+            return Err(CampaignError::TooManyGroups(ids.len()));
+        }
+        let mut groups = BTreeSet::new();
+        for id in ids {
+            let group = self.shared.store.group(&id).await?;
+            groups.insert(group.ok_or(CampaignError::UnknownGroup(id))?.key);
+        }
+        Ok(Targets::Groups(groups.into_iter().collect()))
     }
 
     async fn named_devices(&self, ids: &[String], product_id: &str) -> Result<Targets, CampaignError> {
@@ -513,363 +538,4 @@ fn ext_info_text(ext_info: &serde_json::Map<String, serde_json::Value>) -> Resul
 fn first_few(ids: &[&str]) -> String {
     let shown: Vec<String> = ids.iter().take(5).map(|id| id.chars().take(128).collect()).collect();
     shown.join(", ")
-}
-
-// --- The background ------------------------------------------------------------------------------------------
-
-/// Something to be done for a campaign: one chunk at a time, campaigns in turn.
-#[derive(Clone, Debug)]
-pub(crate) enum Work {
-    /// Make its deployments, and then what follows.
-    Fill {
-        campaign: CampaignKey,
-        /// The connected devices that still have their turn before the others; `None`: it has not begun.
-        first: Option<Connected>,
-    },
-    /// Let its queued deployments go, and look at those that may go already.
-    Release(CampaignKey),
-    /// End what is not finished.
-    End(CampaignKey),
-    /// Do what was asked of its deployments.
-    Act {
-        campaign: CampaignKey,
-        /// It begins with a stop.
-        stops: bool,
-    },
-    /// Take away the deployments of one that was deleted.
-    Forget(CampaignKey),
-}
-
-impl Work {
-    /// Whether both are the same kind of work for the same campaign.
-    fn is_like(&self, other: &Work) -> bool {
-        match (self, other) {
-            (Work::Fill { campaign, .. }, Work::Fill { campaign: of, .. }) => campaign == of,
-            (Work::Release(campaign), Work::Release(of))
-            | (Work::End(campaign), Work::End(of))
-            | (Work::Forget(campaign), Work::Forget(of)) => campaign == of,
-            (Work::Act { campaign, .. }, Work::Act { campaign: of, .. }) => campaign == of,
-            (Work::Fill { .. } | Work::Release(_) | Work::End(_) | Work::Act { .. } | Work::Forget(_), _) => {
-                false
-            }
-        }
-    }
-
-    /// What follows once a campaign was started or resumed.
-    fn after_start(row: &CampaignRow) -> Work {
-        if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, first: None } }
-    }
-}
-
-/// The devices that were connected when the making of a campaign's deployments began: one list for all chunks, which costs
-/// a million connected devices 8 MB for as long as their deployments are made.
-#[derive(Clone, Debug)]
-pub(crate) struct Connected {
-    devices: Arc<[DeviceKey]>,
-    /// So many had their turn.
-    done: usize,
-}
-
-impl Connected {
-    fn of(devices: Vec<DeviceKey>) -> Connected {
-        Connected { devices: devices.into(), done: 0 }
-    }
-
-    /// Those whose turn it is.
-    fn chunk(&self) -> &[DeviceKey] {
-        let end = self.devices.len().min(self.done + FILL_CHUNK as usize);
-        &self.devices[self.done..end]
-    }
-
-    /// Those have had their turn.
-    fn go_on(&mut self) {
-        self.done += self.chunk().len();
-        if self.done == self.devices.len() {
-            *self = Connected::of(Vec::new());
-        }
-    }
-}
-
-/// What waits to be done for campaigns.
-#[derive(Default)]
-pub(crate) struct CampaignWork {
-    waiting: Mutex<VecDeque<Work>>,
-    added: Notify,
-}
-
-impl CampaignWork {
-    pub(crate) fn add(&self, work: Work) {
-        {
-            let mut waiting = self.lock();
-            if waiting.iter().any(|other| other.is_like(&work)) {
-                return; // it will do what this one would
-            }
-            match work {
-                // Who stops something does not want to wait for what others start.
-                Work::End(_) | Work::Act { stops: true, .. } => waiting.push_front(work),
-                Work::Fill { .. } | Work::Release(_) | Work::Act { stops: false, .. } | Work::Forget(_) => {
-                    waiting.push_back(work);
-                }
-            }
-        }
-        self.added.notify_one();
-    }
-
-    /// Behind all others, so that what fails again and again holds them up as little as possible.
-    fn put_back(&self, work: Work) {
-        self.lock().push_back(work);
-        self.added.notify_one();
-    }
-
-    pub(crate) fn wake(&self) {
-        self.added.notify_one();
-    }
-
-    fn take(&self) -> Option<Work> {
-        self.lock().pop_front()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Work>> {
-        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// Does what waits, until the engine stops.
-pub(crate) async fn work(shared: Arc<Shared>) {
-    while !shared.is_stopping() {
-        let Some(work) = shared.campaign_work.take() else {
-            shared.campaign_work.added.notified().await;
-            continue;
-        };
-        match shared.do_work(work.clone()).await {
-            Ok(Some(rest)) => shared.campaign_work.add(rest),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(?work, %error, "work on a campaign failed; it is tried again");
-                let others_wait = !shared.campaign_work.lock().is_empty();
-                tokio::time::sleep(if others_wait { RETRY_PAUSE.0 } else { RETRY_PAUSE.1 }).await;
-                shared.campaign_work.put_back(work);
-            }
-        }
-        // Batches of reports come in between.
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Starts campaigns whose time has come, until the engine stops.
-pub(crate) async fn keep_schedule(shared: Arc<Shared>) {
-    while !shared.is_stopping() {
-        let pause = match shared.start_due().await {
-            Ok(Some(next)) => {
-                let ahead = u64::try_from(next.0.saturating_sub(shared.clock.wall().0)).unwrap_or(0);
-                Duration::from_millis(ahead).clamp(RETRY_PAUSE.0, SCHEDULE_CHECK_EVERY)
-            }
-            Ok(None) => SCHEDULE_CHECK_EVERY,
-            Err(error) => {
-                tracing::warn!(%error, "campaigns whose time has come could not be started; it is tried again");
-                RETRY_PAUSE.1
-            }
-        };
-        tokio::select! {
-            biased;
-            () = shared.schedule_changed.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-impl Shared {
-    /// Starts the campaigns whose time has come, also while nobody was here. Answers with the time of the next one.
-    async fn start_due(&self) -> Result<Option<WallTime>, StoreError> {
-        let next = self.store.next_start().await?;
-        let now = self.clock.wall();
-        if next.is_none_or(|next| next > now) {
-            return Ok(next);
-        }
-        for row in self.store.start_due(&self.platform(), STARTED_AT_ONCE_MAX, now).await? {
-            tracing::info!(campaign_id = %row.campaign_id, "the campaign starts by itself");
-            self.campaign_work.add(Work::after_start(&row));
-        }
-        self.store.next_start().await
-    }
-
-    /// Finds what a crash or a shutdown left to be done.
-    pub(crate) async fn resume_campaigns(&self) -> Result<(), StoreError> {
-        for work in unfinished_acts(&self.store.actions(None).await?) {
-            self.campaign_work.add(work);
-        }
-        for campaign in self.store.leaving_campaigns().await? {
-            self.campaign_work.add(Work::Forget(campaign));
-        }
-        let states = CampaignState::ALL.into_iter().filter(|state| *state != CampaignState::Finished);
-        let not_finished = CampaignFilter { states: Some(states.collect()), ..CampaignFilter::default() };
-        let mut after = None;
-        loop {
-            let campaigns = self.store.campaigns(not_finished.clone(), Page { after, limit: 100 }).await?;
-            let Some((last, _)) = campaigns.last() else { return Ok(()) };
-            after = Some(last.key);
-            for (row, counts) in &campaigns {
-                if let Some(work) = unfinished_work(row, counts) {
-                    self.campaign_work.add(work);
-                }
-            }
-        }
-    }
-
-    /// Does one chunk; answers with what is left.
-    async fn do_work(&self, work: Work) -> Result<Option<Work>, StoreError> {
-        match work {
-            Work::Fill { campaign, first } => self.fill(campaign, first).await,
-            Work::Release(campaign) => self.release(campaign).await,
-            Work::End(campaign) => self.end(campaign).await,
-            Work::Act { campaign, .. } => self.act_further(campaign).await,
-            Work::Forget(campaign) => {
-                let done = self.store.forget_deployments(campaign, FILL_CHUNK).await?;
-                Ok((!done).then_some(Work::Forget(campaign)))
-            }
-        }
-    }
-
-    /// Deletes a campaign that has ended; its deployments follow in the background. `false`: it has not ended, or is
-    /// not there.
-    pub(crate) async fn delete_campaign(&self, by: &Actor, campaign_id: &str) -> Result<bool, StoreError> {
-        let deleted = match self.store.delete_campaign(by, campaign_id, self.clock.wall()).await {
-            Err(StoreError::Missing { .. }) => None,
-            other => other?,
-        };
-        if let Some(key) = deleted {
-            self.feed.campaign_deleted(campaign_id);
-            self.campaign_work.add(Work::Forget(key));
-        }
-        Ok(deleted.is_some())
-    }
-
-    /// Makes a chunk of the campaign's deployments; connected devices come first and go at once.
-    async fn fill(
-        &self,
-        campaign: CampaignKey,
-        first: Option<Connected>,
-    ) -> Result<Option<Work>, StoreError> {
-        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
-        let is_open = matches!(row.state, CampaignState::Preparing | CampaignState::Paused);
-        if is_open && !row.filled {
-            // Those that connect from now on get theirs with the others.
-            let mut first = first.unwrap_or_else(|| Connected::of(self.sessions.connected()));
-            let initial = first_step(row.started, &row.policy, self.waited_until(&row.policy));
-            let filled = self
-                .store
-                .fill_campaign(campaign, FILL_CHUNK, self.clock.wall(), &initial, first.chunk())
-                .await?;
-            self.feed.campaigns_moved([campaign]);
-            if row.started {
-                self.consider(&filled.added);
-            }
-            if !filled.done {
-                first.go_on();
-                return Ok(Some(Work::Fill { campaign, first: Some(first) }));
-            }
-        }
-        self.filled(campaign).await
-    }
-
-    /// The campaign's deployments are made: moves it on to where its operator wants it.
-    async fn filled(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
-        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
-        if row.filled && row.state == CampaignState::Preparing {
-            let to = if row.started { CampaignState::Running } else { CampaignState::Draft };
-            self.move_by_itself(campaign, CampaignState::Preparing, to).await?;
-        }
-        // It may have been started while it was made a draft.
-        let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
-        if row.filled && row.started {
-            self.move_by_itself(campaign, CampaignState::Draft, CampaignState::Running).await?;
-        }
-        self.note_wake(self.store.next_wake().await?);
-        Ok(row.started.then_some(Work::Release(campaign)))
-    }
-
-    /// Moves a campaign on, if it is still in `from`.
-    async fn move_by_itself(
-        &self,
-        campaign: CampaignKey,
-        from: CampaignState,
-        to: CampaignState,
-    ) -> Result<(), StoreError> {
-        let now = self.clock.wall();
-        self.store.move_campaign(&self.platform(), campaign, &[from], to, None, now).await?;
-        self.feed.campaigns_moved([campaign]);
-        Ok(())
-    }
-
-    /// Lets a chunk of queued deployments go; after the last one looks at every connected device, and ends a
-    /// campaign that has nothing to do.
-    async fn release(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
-        let Some((row, counts)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
-        if row.state != CampaignState::Running {
-            return Ok(None);
-        }
-        // What has to be confirmed waits for a person.
-        if counts.of(Label::Queued) > 0 && !row.policy.need_confirm {
-            let released = Deployment::released(self.waited_until(&row.policy));
-            let chunk = self.store.release_chunk(campaign, FILL_CHUNK, self.clock.wall(), &released).await?;
-            self.feed.campaigns_moved([campaign]);
-            self.consider(&chunk.moved);
-            if !chunk.done {
-                return Ok(Some(Work::Release(campaign)));
-            }
-        }
-        self.note_wake(self.store.next_wake().await?);
-        self.consider_connected();
-        if row.filled && counts.unfinished() == 0 {
-            self.move_by_itself(campaign, CampaignState::Running, CampaignState::Finished).await?;
-        }
-        Ok(None)
-    }
-
-    /// Ends a chunk of what is not finished.
-    async fn end(&self, campaign: CampaignKey) -> Result<Option<Work>, StoreError> {
-        let last = self.end_chunk(campaign).await?;
-        if last.is_some() {
-            return Ok(Some(Work::End(campaign)));
-        }
-        self.consider_connected();
-        Ok(None)
-    }
-
-    /// When the absence of a device that may go from now on becomes an outcome.
-    fn waited_until(&self, policy: &Policy) -> ServiceTime {
-        self.service.now().after(Duration::from_millis(policy.timers.online_ms))
-    }
-
-    pub(crate) fn consider(&self, devices: &[DeviceKey]) {
-        let connected = self.sessions.connected_among(devices);
-        self.inbox.push_all(connected.into_iter().map(|device| Input::Consider { device }));
-    }
-
-    /// Looks at every device that can be reached, and at the children of every gateway.
-    pub(crate) fn consider_connected(&self) {
-        let settled = self.sessions.settled();
-        self.inbox.push_all(settled.into_iter().map(|(device, epoch)| Input::Reachable { device, epoch }));
-    }
-}
-
-/// What is left to be done for a campaign as found in the store.
-fn unfinished_work(row: &CampaignRow, counts: &Counts) -> Option<Work> {
-    match row.state {
-        CampaignState::Preparing => Some(Work::Fill { campaign: row.key, first: None }),
-        CampaignState::Paused if !row.filled => Some(Work::after_start(row)),
-        CampaignState::Draft if row.started => Some(Work::Fill { campaign: row.key, first: None }),
-        CampaignState::Running
-            if (counts.of(Label::Queued) > 0 && !row.policy.need_confirm) || counts.unfinished() == 0 =>
-        {
-            Some(Work::Release(row.key))
-        }
-        CampaignState::Cancelled if counts.unfinished() > 0 => Some(Work::End(row.key)),
-        CampaignState::Draft
-        | CampaignState::Scheduled
-        | CampaignState::Running
-        | CampaignState::Paused
-        | CampaignState::Finished
-        | CampaignState::Cancelled => None,
-    }
 }

@@ -5,7 +5,7 @@
 //! - Every refusal is remembered with its reason, and the memory is bounded.
 //! - Strangers cannot fill the log: what is logged of refusals is bounded too, and says how many it leaves out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,7 +17,6 @@ use serde::Serialize;
 
 use crate::certificates::{self, Channel};
 use crate::driver::Engine;
-use crate::inbox::Input;
 use crate::limits::{REFUSALS_LOGGED_MAX, REFUSALS_LOGGED_WINDOW, REFUSED_MAX};
 use crate::sessions::{Session, SessionInner};
 
@@ -121,7 +120,7 @@ pub enum Refusal {
     )]
     StampOutsideWindow(String),
     /// An operator froze it.
-    #[error("the device is frozen")]
+    #[error("the device is frozen and is not let in until an operator unfreezes it")]
     Frozen,
     /// Not now.
     #[error("the platform cannot check credentials now; try again later")]
@@ -281,7 +280,7 @@ impl Engine {
         let session = SessionInner::new(device, device_id, epoch);
         shared.sessions.open(&session);
         shared.feed.fleet_moved();
-        shared.inbox.push(Input::Opened { device, epoch, at });
+        shared.inbox.opened(device, epoch, at);
         shared.settling.add(shared.clock.elapsed() + shared.settings.settle, device, epoch);
         Session::new(shared.clone(), session)
     }
@@ -305,13 +304,15 @@ impl Engine {
         }
         // Whom the owner would look for: the user name is the device id, if there is one.
         let name = username.filter(|name| !name.is_empty()).unwrap_or(client_id);
+        let at = self.shared.clock.wall();
         self.shared.refused.note(RefusedConnection {
             name: clip(name),
             client_id: clipped,
             peer: peer.to_string(),
             code,
             message: refusal.to_string(),
-            last_at: self.shared.clock.wall(),
+            first_at: at,
+            last_at: at,
             times: 1,
         });
     }
@@ -336,13 +337,15 @@ pub struct RefusedConnection {
     pub code: &'static str,
     /// Why, and what to do.
     pub message: String,
+    /// The first time since it last got in or was forgotten, in milliseconds since 1970.
+    pub first_at: WallTime,
     /// The last time, in milliseconds since 1970.
     pub last_at: WallTime,
     /// How often.
     pub times: u64,
 }
 
-/// The refusals of the last while. Bounded: the oldest name makes room.
+/// The refusals of the last while. Bounded: the name that was refused longest ago makes room.
 #[derive(Default)]
 pub(crate) struct RefusedConnections {
     seen: Mutex<Refused>,
@@ -371,26 +374,32 @@ enum LogLine {
 
 #[derive(Default)]
 struct Refused {
-    by_name: BTreeMap<String, RefusedConnection>,
-    order: VecDeque<String>,
+    /// With the number of its last refusal.
+    by_name: BTreeMap<String, (u64, RefusedConnection)>,
+    /// Names by the number of their last refusal.
+    order: BTreeMap<u64, String>,
+    next: u64,
 }
 
 impl RefusedConnections {
     pub(crate) fn note(&self, refused: RefusedConnection) {
         let mut seen = self.lock();
-        let name = refused.name.clone();
-        if let Some(known) = seen.by_name.get_mut(&name) {
-            let times = known.times + 1;
-            *known = RefusedConnection { times, ..refused };
-            return;
-        }
+        let (number, name) = (seen.next, refused.name.clone());
+        seen.next += 1;
+        let refused = match seen.by_name.remove(&name) {
+            Some((last, known)) => {
+                seen.order.remove(&last);
+                RefusedConnection { first_at: known.first_at, times: known.times + 1, ..refused }
+            }
+            None => refused,
+        };
         if seen.by_name.len() >= REFUSED_MAX
-            && let Some(oldest) = seen.order.pop_front()
+            && let Some((_, oldest)) = seen.order.pop_first()
         {
             seen.by_name.remove(&oldest);
         }
-        seen.order.push_back(name.clone());
-        seen.by_name.insert(name, refused);
+        seen.order.insert(number, name.clone());
+        seen.by_name.insert(name, (number, refused));
     }
 
     /// One more was refused at `now`: whether that is logged.
@@ -410,21 +419,21 @@ impl RefusedConnections {
     }
 
     pub(crate) fn of(&self, name: &str) -> Option<RefusedConnection> {
-        self.lock().by_name.get(name).cloned()
+        self.lock().by_name.get(name).map(|(_, refused)| refused.clone())
     }
 
     /// It got in.
     pub(crate) fn forget(&self, name: &str) {
         let mut seen = self.lock();
-        if seen.by_name.remove(name).is_some() {
-            seen.order.retain(|known| known != name);
+        if let Some((number, _)) = seen.by_name.remove(name) {
+            seen.order.remove(&number);
         }
     }
 
     fn all(&self) -> Vec<RefusedConnection> {
-        let mut all: Vec<RefusedConnection> = self.lock().by_name.values().cloned().collect();
-        all.sort_by_key(|refused| std::cmp::Reverse(refused.last_at));
-        all
+        let seen = self.lock();
+        let latest_first = seen.order.values().rev();
+        latest_first.filter_map(|name| seen.by_name.get(name)).map(|(_, refused)| refused.clone()).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Refused> {
@@ -450,8 +459,16 @@ mod tests {
         refused.note(refusal("device900", 9_999));
         assert_eq!(refused.all().len(), REFUSED_MAX);
         assert_eq!(refused.all()[0].name, "device900");
-        assert_eq!(refused.of("device900").unwrap().times, 2);
+        let twice = refused.of("device900").unwrap();
+        assert_eq!((twice.times, twice.first_at, twice.last_at), (2, WallTime(900), WallTime(9_999)));
         assert_eq!(refused.of("device0"), None, "the oldest made room");
+        // Whoever is refused again and again is there for as long as that goes on.
+        for number in 0..REFUSED_MAX * 2 {
+            refused.note(refusal(&format!("stranger{number}"), 10_000));
+            refused.note(refusal("device900", 10_000));
+        }
+        assert_eq!(refused.of("device900").unwrap().times, 2 + REFUSED_MAX as u64 * 2);
+        assert_eq!(refused.all().len(), REFUSED_MAX);
         refused.forget("device900");
         assert_eq!(refused.of("device900"), None);
     }
@@ -487,6 +504,7 @@ mod tests {
             peer: "127.0.0.1:1".into(),
             code: "unknown_device",
             message: String::new(),
+            first_at: WallTime(at),
             last_at: WallTime(at),
             times: 1,
         }

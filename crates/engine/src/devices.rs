@@ -285,7 +285,9 @@ impl Engine {
         let Some(record) = self.shared.store.device(&id).await? else { return Ok(None) };
         let last_report = self.last_report(record.row.key).await?;
         let sdk_version = self.shared.store.sdk_version(record.row.key).await?;
-        Ok(Some(DeviceView { sdk_version, ..self.view_of(record, last_report) }))
+        let groups = self.shared.store.groups_of(record.row.key).await?;
+        let group_ids = Some(groups.into_iter().map(|group| group.group_id).collect());
+        Ok(Some(DeviceView { sdk_version, group_ids, ..self.view_of(record, last_report) }))
     }
 
     /// Devices, the oldest first, each with its last report.
@@ -316,7 +318,7 @@ impl Engine {
 
     fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {
         let online = self.shared.sessions.is_connected(&record.row, &record.state);
-        DeviceView { record, online, last_report, sdk_version: None }
+        DeviceView { record, online, last_report, sdk_version: None, group_ids: None }
     }
 
     /// Changes a device. Freezing it or changing its secret or fingerprint ends its session.
@@ -452,7 +454,7 @@ fn unknown_device(device_id: &str, error: StoreError) -> DeviceError {
     DeviceError::Store(error)
 }
 
-fn id_of(field: &'static str, id: &str) -> Result<DeviceId, DeviceError> {
+pub(crate) fn id_of(field: &'static str, id: &str) -> Result<DeviceId, DeviceError> {
     DeviceId::parse(id).map_err(|problem| DeviceError::BadId { field, problem })
 }
 
@@ -478,7 +480,7 @@ fn fingerprint_of(text: &str) -> Result<Fingerprint, DeviceError> {
     Fingerprint::parse(text).map_err(DeviceError::Fingerprint)
 }
 
-fn check_length(
+pub(crate) fn check_length(
     field: &'static str,
     text: &str,
     least: usize,

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::batch::{Answer, Around, Spoken, decide, wanted};
-use crate::campaigns::CampaignWork;
+use crate::campaign_work::CampaignWork;
 use crate::clock::{Clock, ServiceClock};
 use crate::connect::RefusedConnections;
 use crate::device_http::{DeviceTokens, HttpDevices};
@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) questions: Questions,
     /// One permit for each gateway that is being told about its children.
     pub(crate) telling: Semaphore,
+    /// One permit for each gateway whose children are being looked for.
+    looking: Semaphore,
     /// The permit of the one chunk of an import that may be in the store.
     pub(crate) importing: Semaphore,
     /// The permit of the one backup that may be made.
@@ -175,6 +177,7 @@ impl Engine {
             slots: Slots::default(),
             questions: Questions::default(),
             telling: Semaphore::new(TOLD_AT_ONCE_MAX),
+            looking: Semaphore::new(TOLD_AT_ONCE_MAX),
             importing: Semaphore::new(1),
             backing_up: Arc::new(Semaphore::new(1)),
             outage: Mutex::new(None),
@@ -194,9 +197,9 @@ impl Engine {
             tokio::spawn(watched(
                 "schedule",
                 shared.clone(),
-                crate::campaigns::keep_schedule(shared.clone()),
+                crate::campaign_work::keep_schedule(shared.clone()),
             )),
-            tokio::spawn(watched("campaigns", shared.clone(), crate::campaigns::work(shared.clone()))),
+            tokio::spawn(watched("campaigns", shared.clone(), crate::campaign_work::work(shared.clone()))),
             tokio::spawn(watched("live", shared.clone(), crate::feed::tell(shared.clone()))),
             tokio::spawn(watched("forgetting", shared.clone(), crate::forget::now_and_then(shared.clone()))),
         ];
@@ -323,7 +326,7 @@ impl Shared {
             metrics::counter!("otaru_deployments_finished_total", "outcome" => outcome.name()).increment(1);
         }
         let next = self.questions.ended(answer.finished.iter().map(|(deployment, _)| *deployment));
-        self.inbox.push_all(next.into_iter().map(|device| Input::Consider { device }));
+        self.inbox.consider_all(next);
     }
 
     /// A deadline was written: look at the clock again.
@@ -465,12 +468,13 @@ async fn watched(name: &'static str, shared: Arc<Shared>, task: impl Future<Outp
 async fn make_batches(shared: Arc<Shared>) {
     let mut looked_at = shared.clock.elapsed();
     loop {
-        for (device, epoch) in shared.settling.due(shared.clock.elapsed()) {
-            if shared.sessions.settle(device, epoch) {
-                shared.inbox.push(Input::Reachable { device, epoch });
-            }
+        let settling = shared.settling.due(shared.clock.elapsed()).into_iter();
+        let settled = settling.filter(|(device, epoch)| shared.sessions.settle(*device, *epoch));
+        shared.inbox.reachable_all(settled);
+        if shared.is_stopping() {
+            shared.inbox.forget_looks(); // devices connect again at the next start, and are looked at then
         }
-        let inputs = shared.inbox.take(BATCH_EVENTS_MAX);
+        let inputs = shared.inbox.take(BATCH_EVENTS_MAX, shared.is_stopping());
         // On the way out deadlines need not be kept: they are still there at the next start.
         let due = if shared.is_stopping() { None } else { shared.due() };
         if inputs.is_empty() && due.is_none() {
@@ -680,7 +684,7 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
     shared.note_finished(&answer);
     let slots = shared.slots.hand_out(&answer.held_for_slot, &answer.free_slots);
     let children = shared.questions.note(&answer.questions, &answer.held_for_answer, shared.clock.elapsed());
-    shared.inbox.push_all(slots.into_iter().chain(children).map(|device| Input::Consider { device }));
+    shared.inbox.consider_all(slots.into_iter().chain(children));
     for (gateway, epoch) in answer.gateways {
         tokio::spawn(look_at_children(shared.clone(), gateway, epoch));
     }
@@ -779,7 +783,9 @@ fn task_info(spoken: &Spoken) -> Option<TaskInfo> {
 /// A gateway is back: its children that have work can be reached. How many are asked at once is the batch's to say.
 async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch) {
     let mut after = None;
+    let Ok(_turn) = shared.looking.acquire().await else { return };
     while !shared.is_stopping() && shared.sessions.current(gateway, epoch).is_some() {
+        shared.inbox.few_looks().await;
         let Ok(children) = shared.store.children_with_work(gateway, after, CHILDREN_CHUNK).await else {
             tokio::time::sleep(RETRY_PAUSE.1).await;
             continue;
@@ -788,8 +794,7 @@ async fn look_at_children(shared: Arc<Shared>, gateway: DeviceKey, epoch: Epoch)
             return;
         }
         after = children.last().copied();
-        shared.inbox.push_all(children.into_iter().map(|device| Input::Reachable { device, epoch }));
-        tokio::task::yield_now().await;
+        shared.inbox.reachable_all(children.into_iter().map(|device| (device, epoch)));
     }
 }
 
@@ -808,6 +813,6 @@ async fn beat(shared: Arc<Shared>) {
         shared.http_devices.tidy(shared.clock.elapsed());
         let first = shared.slots.first_of_each().into_iter();
         let children = shared.questions.tidy(&shared.sessions, shared.clock.elapsed());
-        shared.inbox.push_all(first.chain(children).map(|device| Input::Consider { device }));
+        shared.inbox.consider_all(first.chain(children));
     }
 }

@@ -50,6 +50,7 @@ impl Faulty for StoreError {
             StoreError::Exists { .. } => "exists_already",
             StoreError::Missing { .. } => "not_found",
             StoreError::InUse { .. } => "in_use",
+            StoreError::Full { .. } => "limit_reached",
             StoreError::ChildAsGateway { .. } => "invalid",
             StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {
                 "unavailable"
@@ -62,7 +63,7 @@ impl Faulty for StoreError {
 
     fn kind(&self) -> Kind {
         match self {
-            StoreError::Exists { .. } | StoreError::InUse { .. } => Kind::Conflict,
+            StoreError::Exists { .. } | StoreError::InUse { .. } | StoreError::Full { .. } => Kind::Conflict,
             StoreError::Missing { .. } => Kind::NotFound,
             StoreError::ChildAsGateway { .. } => Kind::Invalid,
             StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {

@@ -1,7 +1,9 @@
 //! What waits for the next batch.
 //!
 //! Always true:
-//! - What concerns one device leaves in the order in which it came.
+//! - What a device says or does leaves in the order in which it came.
+//! - What devices say is not held up by ten thousand that come or go at once, nor by what the platform wants to look at by
+//!   itself: both stand aside, and each batch takes a few of them beside everything else.
 //! - Within one batch nothing of a device follows its change of who its children are; the others do not wait for that.
 //! - The bytes that wait are bounded: past the limit, [`Inbox::room`] makes readers of sockets wait. What was
 //!   already read is always taken.
@@ -15,7 +17,9 @@ use otaru_core::{Epoch, WallTime};
 use otaru_store::{DeploymentKey, DeviceKey, OutboxSeq};
 use tokio::sync::Notify;
 
-use crate::limits::{CHILDREN_CHANGED_PER_BATCH, INBOX_BYTES_MAX};
+use crate::limits::{
+    CHILDREN_CHANGED_PER_BATCH, COMINGS_PER_BATCH, INBOX_BYTES_MAX, LOOKS_PER_BATCH, LOOKS_WAITING_MAX,
+};
 use crate::sessions::SessionRef;
 
 /// One message that a device published.
@@ -114,12 +118,77 @@ impl Input {
     }
 }
 
+/// A device that the platform wants to look at by itself; small, because there may be as many as devices.
+#[derive(Clone, Copy, Debug)]
+enum Look {
+    /// [`Input::Consider`].
+    Consider(DeviceKey),
+    /// [`Input::Reachable`].
+    Reachable(DeviceKey, Epoch),
+}
+
+impl From<Look> for Input {
+    fn from(look: Look) -> Input {
+        match look {
+            Look::Consider(device) => Input::Consider { device },
+            Look::Reachable(device, epoch) => Input::Reachable { device, epoch },
+        }
+    }
+}
+
+/// What stands aside.
+#[derive(Default)]
+struct Aside {
+    /// Sessions that began or ended.
+    comings: VecDeque<Coming>,
+    /// Devices whose own turn to be looked at has come.
+    single: VecDeque<Look>,
+    /// A round over all connected devices.
+    round: VecDeque<(DeviceKey, Epoch)>,
+}
+
+/// A session began or ended; small, as a [`Look`].
+#[derive(Clone, Copy, Debug)]
+enum Coming {
+    /// [`Input::Opened`].
+    Opened(DeviceKey, Epoch, WallTime),
+    /// [`Input::Lost`].
+    Lost(DeviceKey),
+}
+
+impl From<Coming> for Input {
+    fn from(coming: Coming) -> Input {
+        match coming {
+            Coming::Opened(device, epoch, at) => Input::Opened { device, epoch, at },
+            Coming::Lost(device) => Input::Lost { device },
+        }
+    }
+}
+
+impl Aside {
+    fn is_empty(&self) -> bool {
+        self.comings.is_empty() && self.single.is_empty() && self.round.is_empty()
+    }
+
+    /// Takes so many of each kind at most; of the looks, single ones go first.
+    fn take(&mut self, comings: usize, looks: usize, into: &mut Vec<Input>) {
+        let comings = self.comings.len().min(comings);
+        into.extend(self.comings.drain(..comings).map(Input::from));
+        let single = self.single.len().min(looks);
+        into.extend(self.single.drain(..single).map(Input::from));
+        let round = self.round.len().min(looks - single);
+        into.extend(self.round.drain(..round).map(|(device, epoch)| Input::Reachable { device, epoch }));
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Inbox {
     waiting: Mutex<VecDeque<Input>>,
     bytes: AtomicUsize,
+    aside: Mutex<Aside>,
     arrived: Notify,
     drained: Notify,
+    looked: Notify,
 }
 
 impl Inbox {
@@ -138,13 +207,84 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Takes of the `most` oldest inputs those that one batch can decide.
+    /// A session began.
+    pub(crate) fn opened(&self, device: DeviceKey, epoch: Epoch, at: WallTime) {
+        self.lock_aside().comings.push_back(Coming::Opened(device, epoch, at));
+        self.arrived.notify_one();
+    }
+
+    /// A session ended.
+    pub(crate) fn lost(&self, device: DeviceKey) {
+        self.lock_aside().comings.push_back(Coming::Lost(device));
+        self.arrived.notify_one();
+    }
+
+    /// Something changed that may let these devices go.
+    pub(crate) fn consider_all(&self, devices: impl IntoIterator<Item = DeviceKey>) {
+        self.look_at(devices.into_iter().map(Look::Consider));
+    }
+
+    /// These devices can be reached now, through their session or their gateway's.
+    pub(crate) fn reachable_all(&self, devices: impl IntoIterator<Item = (DeviceKey, Epoch)>) {
+        self.look_at(devices.into_iter().map(|(device, epoch)| Look::Reachable(device, epoch)));
+    }
+
+    fn look_at(&self, new: impl Iterator<Item = Look>) {
+        let mut aside = self.lock_aside();
+        aside.single.extend(new);
+        // The driver itself comes here with nothing, and would be woken by it for ever.
+        let is_any = !aside.single.is_empty();
+        drop(aside);
+        if is_any {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Looks at all of these, sorted by device, once. A round that is under way is replaced, and the new one goes on from
+    /// where it is: so there is one list however many rounds are asked for, and everybody's turn comes.
+    pub(crate) fn begin_round(&self, devices: impl IntoIterator<Item = (DeviceKey, Epoch)>) {
+        let mut aside = self.lock_aside();
+        let at = aside.round.front().copied();
+        aside.round = devices.into_iter().collect();
+        if let Some((at, _)) = at {
+            let before = aside.round.partition_point(|(device, _)| *device < at);
+            aside.round.rotate_left(before);
+        }
+        drop(aside);
+        self.arrived.notify_one();
+    }
+
+    /// Waits until there are few single looks, so that whoever makes many does not run ahead.
+    pub(crate) async fn few_looks(&self) {
+        loop {
+            let looked = self.looked.notified();
+            tokio::pin!(looked);
+            looked.as_mut().enable();
+            if self.lock_aside().single.len() < LOOKS_WAITING_MAX {
+                return;
+            }
+            looked.await;
+        }
+    }
+
+    /// Drops all looks. At the end of a run, when they are found again at the start of the next one.
+    pub(crate) fn forget_looks(&self) {
+        {
+            let mut aside = self.lock_aside();
+            aside.single.clear();
+            aside.round.clear();
+        }
+        self.looked.notify_waiters();
+    }
+
+    /// Takes of the `most` oldest inputs those that one batch can decide, and a few of what stands aside; in a `hurry`, when
+    /// nobody's reports wait any more, up to `most` of it.
     ///
     /// After a message that changes who is whose child, what is loaded for a batch is not true any more for its sender:
     /// what that device says next stays for the next batch, and so do changes beyond what one batch may hold. The oldest
     /// input is always taken.
-    pub(crate) fn take(&self, most: usize) -> Vec<Input> {
-        let (taken, bytes) = {
+    pub(crate) fn take(&self, most: usize, hurry: bool) -> Vec<Input> {
+        let (mut taken, bytes) = {
             let mut waiting = self.lock();
             let oldest = waiting.len().min(most);
             let mut taken = Vec::with_capacity(oldest);
@@ -178,11 +318,17 @@ impl Inbox {
         if bytes > 0 {
             self.drained.notify_waiters();
         }
+        let before = taken.len();
+        let (comings, looks) = if hurry { (most, most) } else { (COMINGS_PER_BATCH, LOOKS_PER_BATCH) };
+        self.lock_aside().take(comings, looks, &mut taken);
+        if taken.len() > before {
+            self.looked.notify_waiters();
+        }
         taken
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().is_empty() && self.lock_aside().is_empty()
     }
 
     /// Makes the driver look again, though nothing arrived.
@@ -218,6 +364,10 @@ impl Inbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Input>> {
         self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lock_aside(&self) -> std::sync::MutexGuard<'_, Aside> {
+        self.aside.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -265,9 +415,9 @@ mod tests {
             Input::Lost { device: DeviceKey(1) },
             says(3, "{}"),
         ]);
-        assert_eq!(devices(&inbox.take(100)), [1, 2, 1, 2, 3]);
-        assert_eq!(devices(&inbox.take(100)), [1, 1], "in their order");
-        assert_eq!(devices(&inbox.take(100)), [1]);
+        assert_eq!(devices(&inbox.take(100, false)), [1, 2, 1, 2, 3]);
+        assert_eq!(devices(&inbox.take(100, false)), [1, 1], "in their order");
+        assert_eq!(devices(&inbox.take(100, false)), [1]);
         assert!(inbox.is_empty());
         assert_eq!(inbox.bytes.load(Ordering::Relaxed), 0);
     }
@@ -277,8 +427,48 @@ mod tests {
         let inbox = Inbox::default();
         let most = CHILDREN_CHANGED_PER_BATCH;
         inbox.push_all([adds(1, most), adds(2, 1), says(2, "{}"), says(3, "{}"), adds(4, 1)]);
-        assert_eq!(devices(&inbox.take(100)), [1, 3]);
-        assert_eq!(devices(&inbox.take(100)), [2, 4]);
-        assert_eq!(devices(&inbox.take(100)), [2]);
+        assert_eq!(devices(&inbox.take(100, false)), [1, 3]);
+        assert_eq!(devices(&inbox.take(100, false)), [2, 4]);
+        assert_eq!(devices(&inbox.take(100, false)), [2]);
+    }
+
+    #[tokio::test]
+    async fn looks_go_along_a_few_at_a_time_and_hold_nobody_up() {
+        let inbox = Inbox::default();
+        let many = LOOKS_WAITING_MAX as i64 + 1;
+        inbox.consider_all((0..many).map(DeviceKey));
+        inbox.push_all([says(-1, "{}"), says(-2, "{}")]);
+        let first = inbox.take(100, false);
+        assert_eq!(devices(&first[..2]), [-1, -2], "what devices say is in the next batch");
+        assert_eq!(first.len(), 2 + LOOKS_PER_BATCH);
+        inbox.few_looks().await;
+        inbox.push(says(-3, "{}"));
+        assert_eq!(devices(&inbox.take(100, false))[..2], [-3, LOOKS_PER_BATCH as i64]);
+        inbox.forget_looks();
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn a_round_that_begins_anew_goes_on_from_where_the_last_one_is() {
+        let inbox = Inbox::default();
+        let most = LOOKS_PER_BATCH as i64;
+        let all = || (0..most * 2 + 1).map(|n| (DeviceKey(n), Epoch(n)));
+        inbox.begin_round(all());
+        assert_eq!(devices(&inbox.take(100, false)), (0..most).collect::<Vec<_>>());
+        inbox.begin_round(all());
+        assert_eq!(
+            devices(&inbox.take(100, false)),
+            (most..most * 2).collect::<Vec<_>>(),
+            "not from the beginning"
+        );
+        let rest = [most * 2].into_iter().chain(0..most - 1).collect::<Vec<_>>();
+        assert_eq!(
+            devices(&inbox.take(100, false)),
+            rest,
+            "those that had their turn before have it once more"
+        );
+        inbox.consider_all([DeviceKey(-1)]);
+        assert_eq!(devices(&inbox.take(100, false)), [-1, most - 1], "who is called by name goes first");
+        assert!(inbox.is_empty());
     }
 }

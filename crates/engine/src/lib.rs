@@ -15,6 +15,7 @@ mod actions;
 mod artifacts;
 mod backups;
 mod batch;
+mod campaign_work;
 mod campaigns;
 mod certificates;
 mod clock;
@@ -31,6 +32,7 @@ mod forget;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod groups;
 mod ids;
 mod import;
 mod inbox;
@@ -63,6 +65,7 @@ pub use errors::{Faulty, Kind};
 pub use explain::{DeploymentExplanation, DeviceExplanation, HeldBackShown};
 pub use feed::{EventId, Heard, Listener, LiveCampaign, LiveChange, LiveEvent, TooManyListeners};
 pub use forget::ForgottenOld;
+pub use groups::{GroupError, GroupRequest, MembersMoved};
 pub use import::ImportOutcome;
 pub use inbox::{Uplink, UplinkReading};
 pub use packages::{PackageError, PackageRequest};
@@ -76,6 +79,6 @@ pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
 pub use otaru_store::{
     Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,
     Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter, DeviceKey,
-    DeviceRecord, Fault, LogRow, Manifest, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow,
-    PropertyRow, ReportSeq, Role, StoreError, TokenRow, Total,
+    DeviceRecord, Fault, GroupKey, GroupRow, LogRow, Manifest, OutboxSeq, PackageKey, PackageRow, Page,
+    ProductKey, ProductRow, PropertyRow, ReportSeq, Role, StoreError, TokenRow, Total,
 };

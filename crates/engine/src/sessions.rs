@@ -158,7 +158,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.shared.sessions.close(&self.own) {
             self.shared.feed.fleet_moved();
-            self.shared.inbox.push(Input::Lost { device: self.own.device });
+            self.shared.inbox.lost(self.own.device);
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct DeviceView {
     pub last_report: Option<ReportView>,
     /// The SDK it says it runs; asked for where one device is shown.
     pub sdk_version: Option<String>,
+    /// The groups that it is in, by public id; asked for where one device is shown.
+    pub group_ids: Option<Vec<String>>,
 }
 
 /// A report as shown.

@@ -33,12 +33,22 @@ pub enum StoreError {
     /// It cannot be deleted while something refers to it.
     #[error("{what} {id} is in use by {by}")]
     InUse {
-        /// `device` or `package`.
+        /// `device`, `package` or `group`.
         what: &'static str,
         /// Its public id.
         id: String,
         /// What refers to it: `campaign …`, `its child …`.
         by: String,
+    },
+    /// There would be more than there may be.
+    #[error("{what}: at most {most} are accepted; {instead}")]
+    Full {
+        /// What there would be too many of, and where.
+        what: String,
+        /// How many there may be.
+        most: u64,
+        /// What to do.
+        instead: &'static str,
     },
     /// The device named as gateway is itself a child; there are two levels, not three.
     #[error(
@@ -91,6 +101,7 @@ impl StoreError {
             StoreError::Exists { .. }
             | StoreError::Missing { .. }
             | StoreError::InUse { .. }
+            | StoreError::Full { .. }
             | StoreError::ChildAsGateway { .. }
             | StoreError::Constraint(_)
             | StoreError::DecisionPanicked(_)
@@ -107,6 +118,7 @@ impl StoreError {
             StoreError::Exists { .. }
             | StoreError::Missing { .. }
             | StoreError::InUse { .. }
+            | StoreError::Full { .. }
             | StoreError::ChildAsGateway { .. } => Fault::Caller,
             StoreError::Unavailable(_) | StoreError::Locked { .. } | StoreError::TooNew { .. } => {
                 Fault::Unavailable

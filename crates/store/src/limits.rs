@@ -17,6 +17,19 @@ pub const PROPERTY_BYTES_KEPT: usize = 64 * 1024;
 /// With lines of four kilobytes, which is the most that is read of one, they stay below half a megabyte a device.
 pub const LOG_LINES_KEPT: u32 = 100;
 
+/// Groups in one project. A person looks for a group by its name; who needs more of them has tags.
+pub const GROUPS_MAX: u64 = 10_000;
+
+/// Groups that one device is in, all shown with it; as many as a device has tags.
+pub const GROUPS_OF_DEVICE_MAX: u64 = 64;
+
+/// Members of one group. Nothing that is done with a group holds all of them in memory or in one transaction, so that it
+/// is as large as the fleet that is meant.
+pub const GROUP_MEMBERS_MAX: u64 = 1_000_000;
+
+/// Groups that one campaign is for. Each is a range of the index that is walked beside the others.
+pub const CAMPAIGN_GROUPS_MAX: usize = 10;
+
 /// Result codes in one question for deployments. More than the published table has, together with "no code".
 ///
 /// Each is a range of the index for each of seven outcomes, and SQLite takes 500 ranges in one statement.

@@ -39,6 +39,8 @@ keys! {
     OutboxSeq;
     /// What an operator asked to be done to many deployments, inside the store.
     ActionKey;
+    /// A group of devices, inside the store. Never given to another group.
+    GroupKey;
 }
 
 /// Who asks for a change; recorded with it.
@@ -288,6 +290,45 @@ pub struct DeviceFilter {
     pub tags: BTreeMap<String, String>,
     /// Only children of this gateway.
     pub gateway_id: Option<DeviceId>,
+    /// Only members of this group.
+    pub group_id: Option<String>,
+}
+
+/// A group of devices to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGroup {
+    /// Unique on this server.
+    pub group_id: String,
+    /// For people; unique within the project.
+    pub name: String,
+    /// For people; may be empty.
+    pub description: String,
+}
+
+/// A group of devices as remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Inside the store.
+    pub key: GroupKey,
+    /// Unique on this server.
+    pub group_id: String,
+    /// For people; unique within the project.
+    pub name: String,
+    /// For people; may be empty.
+    pub description: String,
+    /// How many devices are in it.
+    pub members: u64,
+    /// When it was made.
+    pub created_at: WallTime,
+}
+
+/// What is to be changed about a group; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupPatch {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new description.
+    pub description: Option<String>,
 }
 
 /// What deciding about a connection needs: who it is, what proves it, and through whom it is reached.
@@ -439,6 +480,8 @@ pub enum Targets {
     Product,
     /// Those of the campaign's product with all of these tags.
     Tags(BTreeMap<String, String>),
+    /// Those of the campaign's product that are in one of these groups while its deployments are made.
+    Groups(Vec<GroupKey>),
 }
 
 /// A campaign as remembered.

@@ -442,6 +442,46 @@ pub const fn acted(act: Act) -> &'static str {
     }
 }
 
+/// What a group cannot have more of.
+pub(crate) mod group {
+    use crate::error::StoreError;
+    use crate::limits::{GROUP_MEMBERS_MAX, GROUPS_MAX, GROUPS_OF_DEVICE_MAX};
+
+    /// Whether there may be one more group beside `count`.
+    pub(crate) fn check_room(count: u64) -> Result<(), StoreError> {
+        let full = || StoreError::Full {
+            what: format!("a project with {count} groups cannot have one more"),
+            most: GROUPS_MAX,
+            instead: "delete groups that are not needed, or use tags",
+        };
+        if count < GROUPS_MAX { Ok(()) } else { Err(full()) }
+    }
+
+    /// Whether the group may have `members`.
+    pub(crate) fn check_members(group_id: &str, members: u64) -> Result<(), StoreError> {
+        let full = || StoreError::Full {
+            what: format!("group {group_id} would have {members} members"),
+            most: GROUP_MEMBERS_MAX,
+            instead: "use several groups, or a campaign for a product or for tags",
+        };
+        if members <= GROUP_MEMBERS_MAX { Ok(()) } else { Err(full()) }
+    }
+
+    /// The device would be in more groups than [`GROUPS_OF_DEVICE_MAX`].
+    pub(crate) fn in_too_many(device_id: &str, groups: u64) -> StoreError {
+        StoreError::Full {
+            what: format!("device {device_id} would be in {groups} groups"),
+            most: GROUPS_OF_DEVICE_MAX,
+            instead: "take it out of another group first",
+        }
+    }
+
+    /// The line of the audit log for devices that came or went.
+    pub(crate) fn moved(group_id: &str, devices: u64) -> String {
+        format!("{group_id}: {devices} devices")
+    }
+}
+
 /// What the audit log calls things, in one word each. The names are part of the API.
 pub(crate) mod action {
     pub(crate) const PRODUCT_CREATED: &str = "product_created";
@@ -458,6 +498,11 @@ pub(crate) mod action {
     pub(crate) const DEPLOYMENTS_RETRIED: &str = "deployments_retried";
     pub(crate) const DEPLOYMENTS_CONFIRMED: &str = "deployments_confirmed";
     pub(crate) const CAMPAIGN_DELETED: &str = "campaign_deleted";
+    pub(crate) const GROUP_CREATED: &str = "group_created";
+    pub(crate) const GROUP_CHANGED: &str = "group_changed";
+    pub(crate) const GROUP_DELETED: &str = "group_deleted";
+    pub(crate) const GROUP_MEMBERS_ADDED: &str = "group_members_added";
+    pub(crate) const GROUP_MEMBERS_REMOVED: &str = "group_members_removed";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
 }

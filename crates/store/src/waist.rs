@@ -59,6 +59,8 @@ macro_rules! read {
     };
 }
 
+mod groups;
+
 /// Opening, and the store as a whole.
 impl Store {
     /// Opens the store in `dir`, making both at first: `dir` with mode 0700, `dir/otaru.db` and its write-ahead
@@ -480,7 +482,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - `Missing`: the product (of the actor's project), or a package.
+    /// - `Missing`: the product (of the actor's project), a package, or a group.
     /// - `Exists`: the id is taken.
     pub async fn create_campaign(
         &self,

@@ -99,26 +99,31 @@ struct Devices {
     /// All of the packages' product that have all of these tags.
     #[serde(default)]
     tags: Option<BTreeMap<String, String>>,
+    /// All of the packages' product that are in one of these groups while the deployments are made.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 10)]
+    group_ids: Option<Vec<String>>,
 }
 
 impl Devices {
     fn selection(self) -> Result<DeviceSelection, Problem> {
-        match self {
-            Devices { ids: Some(ids), product_id: None, tags: None } => Ok(DeviceSelection::Ids(ids)),
-            Devices { ids: None, product_id: Some(id), tags: None } => Ok(DeviceSelection::Product(id)),
-            Devices { ids: None, product_id: None, tags: Some(tags) } => Ok(DeviceSelection::Tags(tags)),
-            Devices { ids, product_id, tags } => {
-                let given = [ids.is_some(), product_id.is_some(), tags.is_some()]
-                    .iter()
-                    .filter(|given| **given)
-                    .count();
-                Err(Problem::new(
-                    Code::InvalidMember,
-                    format!(
-                        "`devices` has {given} of `ids`, `product_id` and `tags`; exactly one is accepted"
-                    ),
-                ))
-            }
+        let Devices { ids, product_id, tags, group_ids } = self;
+        let given = [
+            ids.map(DeviceSelection::Ids),
+            product_id.map(DeviceSelection::Product),
+            tags.map(DeviceSelection::Tags),
+            group_ids.map(DeviceSelection::Groups),
+        ];
+        let mut given: Vec<DeviceSelection> = given.into_iter().flatten().collect();
+        match (given.pop(), given.len()) {
+            (Some(selection), 0) => Ok(selection),
+            (last, others) => Err(Problem::new(
+                Code::InvalidMember,
+                format!(
+                    "`devices` has {} of `ids`, `product_id`, `tags` and `group_ids`; exactly one is accepted",
+                    others + usize::from(last.is_some())
+                ),
+            )),
         }
     }
 }
@@ -346,7 +351,7 @@ impl ToSchema for CountsView {
     request_body = NewCampaign,
     responses((status = 201, description = "Made", body = CampaignView)),
     extensions(("x-codes" = json!([
-        "invalid", "invalid_policy", "unknown_package", "packages_do_not_fit", "unknown_devices", "too_many_devices",
+        "invalid", "invalid_policy", "unknown_package", "unknown_group", "packages_do_not_fit", "unknown_devices", "too_many_devices",
         "wrong_product"
     ]))),
 )]

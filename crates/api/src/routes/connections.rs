@@ -31,6 +31,8 @@ pub(super) struct Refused {
     code: &'static str,
     message: String,
     times: u64,
+    /// The first time since it last got in.
+    first_at: Moment,
     last_at: Moment,
 }
 
@@ -43,6 +45,7 @@ impl From<RefusedConnection> for Refused {
             code: refused.code,
             message: refused.message,
             times: refused.times,
+            first_at: Moment(refused.first_at),
             last_at: Moment(refused.last_at),
         }
     }

@@ -127,6 +127,10 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     sdk_version: Option<String>,
+    /// The groups that it is in; only where one device is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>, required = false)]
+    group_ids: Option<Vec<String>>,
     #[schema(required)]
     last_report: Option<Report>,
     #[schema(required)]
@@ -138,7 +142,7 @@ struct Shown {
 
 impl From<DeviceView> for Shown {
     fn from(view: DeviceView) -> Shown {
-        let DeviceView { record, online, last_report, sdk_version } = view;
+        let DeviceView { record, online, last_report, sdk_version, group_ids } = view;
         let (row, state) = (record.row, record.state);
         Shown {
             device_id: row.device_id.to_string(),
@@ -154,6 +158,7 @@ impl From<DeviceView> for Shown {
             firmware_version: state.firmware_version,
             software_version: state.software_version,
             sdk_version,
+            group_ids,
             last_report: last_report.map(Report::from),
             last_report_at: state.last_report_at.map(Moment),
             connected_at: state.connected_at.map(Moment),
@@ -190,11 +195,17 @@ async fn register(
 ) -> Result<(StatusCode, Answer<Registered>), Problem> {
     let made = engine.register_device(&may.by, asked.into()).await?;
     // A child may have been heard of before it was registered, but nobody is online at the moment of its making.
-    let view = DeviceView { record: made.record, online: false, last_report: None, sdk_version: None };
+    let view = DeviceView {
+        record: made.record,
+        online: false,
+        last_report: None,
+        sdk_version: None,
+        group_ids: Some(Vec::new()),
+    };
     Ok((StatusCode::CREATED, Answer(Registered { device: view.into(), secret: made.secret })))
 }
 
-const FILTERS: [&str; 5] = ["product_id", "gateway_id", "tag", "cursor", "limit"];
+const FILTERS: [&str; 6] = ["product_id", "gateway_id", "group_id", "tag", "cursor", "limit"];
 
 /// Lists devices, the oldest first.
 #[utoipa::path(
@@ -203,6 +214,7 @@ const FILTERS: [&str; 5] = ["product_id", "gateway_id", "tag", "cursor", "limit"
     params(
         ("product_id" = Option<String>, Query, description = "Only those of this product"),
         ("gateway_id" = Option<String>, Query, description = "Only the children of this gateway"),
+        ("group_id" = Option<String>, Query, description = "Only those in this group"),
         ("tag" = Option<Vec<String>>, Query, style = Form, explode, description = "Only those with this tag, as `KEY:VALUE`; given again, with all of them"),
         Pages,
     ),
@@ -235,7 +247,8 @@ fn filter(asked: &Asked) -> Result<DeviceFilter, Problem> {
         };
         tags.insert(key.to_owned(), value.to_owned());
     }
-    Ok(DeviceFilter { product_id: asked.one("product_id")?.map(str::to_owned), tags, gateway_id })
+    let text = |name| Ok::<_, Problem>(asked.one(name)?.map(str::to_owned));
+    Ok(DeviceFilter { product_id: text("product_id")?, tags, gateway_id, group_id: text("group_id")? })
 }
 
 /// Shows a device.

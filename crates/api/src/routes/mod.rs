@@ -15,6 +15,7 @@ pub(crate) mod download;
 pub(crate) mod events;
 mod explain;
 mod failures;
+mod groups;
 pub(crate) mod health;
 pub(crate) mod import;
 mod notes;
@@ -37,6 +38,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(products::routes())
         .merge(devices::routes())
         .merge(import::routes())
+        .merge(groups::routes())
         .merge(reports::routes())
         .merge(notes::routes())
         .merge(explain::routes())

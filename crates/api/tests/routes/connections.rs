@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::house::{House, take_moment};
+use crate::house::{House, take_moment, text};
 
 #[tokio::test]
 async fn a_device_that_could_not_connect_is_listed_with_what_to_do() {
@@ -10,6 +10,8 @@ async fn a_device_that_could_not_connect_is_listed_with_what_to_do() {
     }
     let mut listed = house.viewer().get("/api/v1/refused-connections").await.ok(200);
     let ghost = &mut listed["items"][0];
+    assert!(text(&ghost["first_at"]) <= text(&ghost["last_at"]), "{ghost}");
+    take_moment(ghost, "first_at");
     take_moment(ghost, "last_at");
     let message = ghost.as_object_mut().unwrap().remove("message").unwrap();
     assert!(message.as_str().unwrap().contains("POST /api/v1/devices"), "{message}");

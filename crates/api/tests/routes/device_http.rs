@@ -125,7 +125,10 @@ async fn credentials_that_are_not_right_are_401() {
     let path = format!("/api/v1/devices/{}", lamp.device_id);
     house.operator().patch(&path, json!({"frozen": true})).await.ok(200);
     let message = authenticate(&house, &lamp, "2026112300").await.published(401, "IOTDA.000002");
-    assert_eq!(message, "Authentication failed. the device is frozen");
+    assert_eq!(
+        message,
+        "Authentication failed. the device is frozen and is not let in until an operator unfreezes it"
+    );
 }
 
 #[tokio::test]

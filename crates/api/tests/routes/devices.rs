@@ -22,7 +22,7 @@ async fn a_device_gets_an_id_from_product_and_node_and_a_secret_that_is_shown_on
     assert_eq!(
         made,
         json!({
-            "device_id": "lamp_1", "node_id": "1", "product_id": "lamp", "gateway_id": null, "name": null,
+            "device_id": "lamp_1", "node_id": "1", "product_id": "lamp", "gateway_id": null, "group_ids": [], "name": null,
             "tags": {"site": "berlin"}, "auth": "secret", "fingerprint": null, "frozen": false, "online": false, "firmware_version": null,
             "software_version": null, "last_report": null, "last_report_at": null, "connected_at": null,
         })

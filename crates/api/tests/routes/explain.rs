@@ -42,7 +42,9 @@ async fn a_device_that_nobody_registered_but_that_tries_to_connect_is_explained_
     assert_eq!(explained["registered"], false);
     assert!(explained["sentences"].to_string().contains("POST /api/v1/devices"), "{explained}");
     assert_eq!(explained["refused_connection"]["code"], "unknown_device");
-    take_moment(&mut explained["refused_connection"], "last_at");
+    for moment in ["first_at", "last_at"] {
+        take_moment(&mut explained["refused_connection"], moment);
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod errors_page;
 mod events;
 mod explain;
 mod failures;
+mod groups;
 mod health;
 mod house;
 mod import;

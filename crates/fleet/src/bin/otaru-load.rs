@@ -117,6 +117,9 @@ enum Other {
         /// End after so many notices.
         #[arg(long, value_name = "N", default_value_t = u64::MAX)]
         notices: u64,
+        /// Stay until stdin ends, however many notices come.
+        #[arg(long, conflicts_with = "notices")]
+        until_stdin_ends: bool,
         /// End after so many seconds.
         #[arg(long, value_name = "S", default_value_t = 60.0)]
         at_most: f64,
@@ -256,7 +259,7 @@ fn measure_other(other: &Other) -> anyhow::Result<()> {
                 "whole": report.whole,
             })
         }
-        Other::Upgrades { who, connections, notices, at_most, version_reported } => {
+        Other::Upgrades { who, connections, notices, until_stdin_ends, at_most, version_reported } => {
             let config = UpgradesConfig {
                 target: who.target.clone(),
                 allow_remote: who.allow_remote,
@@ -266,7 +269,14 @@ fn measure_other(other: &Other) -> anyhow::Result<()> {
                 notices: *notices,
                 at_most: Duration::try_from_secs_f64(*at_most)?,
             };
-            let report = runtime.block_on(upgrades::run(&config, || println!("connected")))?;
+            let over = async {
+                if *until_stdin_ends {
+                    let _ = tokio::task::spawn_blocking(stdin_ends).await;
+                } else {
+                    std::future::pending().await
+                }
+            };
+            let report = runtime.block_on(upgrades::run(&config, || println!("connected"), over))?;
             serde_json::json!({
                 "connections": connections,
                 "notices": report.notices,

@@ -76,12 +76,16 @@ impl Seen {
     }
 }
 
-/// Connects, calls `connected`, and upgrades until it is enough.
+/// Connects, calls `connected`, and upgrades until it is enough, or until `over`. The devices stay connected to the end.
 ///
 /// # Errors
 ///
 /// See [`LoadError`]. A connection that fails ends the run.
-pub async fn run(config: &UpgradesConfig, connected: impl FnOnce()) -> Result<UpgradesReport, LoadError> {
+pub async fn run(
+    config: &UpgradesConfig,
+    connected: impl FnOnce(),
+    over: impl Future<Output = ()>,
+) -> Result<UpgradesReport, LoadError> {
     in_range("connections", config.connections, LOAD_CONNECTIONS_MAX)?;
     let address = resolve(&config.target, config.allow_remote).await?;
     let at_once = Arc::new(Semaphore::new(LOAD_CONNECTING_AT_ONCE));
@@ -117,10 +121,17 @@ pub async fn run(config: &UpgradesConfig, connected: impl FnOnce()) -> Result<Up
         let seen = Arc::clone(&seen);
         devices.spawn(async move { (number, device.live(&seen).await) });
     }
-    while let Some(ended) = devices.join_next().await {
+    let mut over = std::pin::pin!(over);
+    loop {
+        let ended = tokio::select! {
+            ended = devices.join_next() => ended,
+            () = &mut over => break,
+        };
+        let Some(ended) = ended else { break };
         let (number, ended) = ended?;
         ended.map_err(|cause| LoadError::Ended { number, acknowledged: 0, cause })?;
     }
+    drop(devices);
     let mut times = seen.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     times.sort_unstable();
     let percentile =

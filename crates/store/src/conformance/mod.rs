@@ -8,6 +8,7 @@ mod campaigns;
 mod children;
 mod devices;
 mod forgetting;
+mod groups;
 mod imports;
 mod lists;
 mod logs;
@@ -142,6 +143,16 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_deleted_campaign_is_in_no_list_and_its_deployments_go_in_chunks,
             a_device_goes_on_after_the_campaign_that_finished_last_is_deleted,
             campaigns_are_old_by_their_end;
+        groups:
+            a_group_is_found_by_its_id_and_changed,
+            a_taken_group_id_or_name_is_refused,
+            groups_are_listed_oldest_first_and_by_a_part_of_their_name,
+            devices_come_and_go_and_are_counted,
+            a_device_that_is_deleted_leaves_its_groups,
+            a_device_is_in_so_many_groups_and_not_in_more,
+            groups_choose_devices_together_with_tags_and_product,
+            a_campaign_is_for_those_in_any_of_its_groups_once,
+            a_group_goes_at_once_and_its_members_afterwards;
         random:
             counters_are_what_a_recount_says_after_any_history;
     }

@@ -35,6 +35,11 @@ impl Tables {
             let missing = || StoreError::Missing { what: "package", id: format!("with key {}", key.0) };
             packages.push(Arc::clone(self.packages.get(key).ok_or_else(missing)?));
         }
+        if let Targets::Groups(groups) = &new.targets
+            && let Some(key) = groups.iter().find(|group| !self.groups.contains_key(group))
+        {
+            return Err(StoreError::Missing { what: "group", id: format!("with key {}", key.0) });
+        }
         self.last_campaign += 1;
         let key = CampaignKey(self.last_campaign);
         let row = CampaignRow {
@@ -213,6 +218,9 @@ impl Tables {
         };
         let tagged = match &campaign.row.targets {
             Targets::Tags(tags) => has_tags(&device.row, tags),
+            Targets::Groups(groups) => groups
+                .iter()
+                .any(|group| self.groups.get(group).is_some_and(|g| g.members.contains(&device.row.key))),
             Targets::Product | Targets::Devices(_) => true,
         };
         tagged && device.row.product == campaign.product
@@ -566,6 +574,6 @@ pub(super) fn count(counts: &mut Counts, label: Label, by: i64) {
 fn is_among(targets: &Targets, device: DeviceKey) -> bool {
     match targets {
         Targets::Devices(list) => list.contains(&device),
-        Targets::Product | Targets::Tags(_) => true,
+        Targets::Product | Targets::Tags(_) | Targets::Groups(_) => true,
     }
 }

@@ -222,6 +222,7 @@ impl Tables {
             self.devices_by_gateway.remove(&(gateway, key));
         }
         self.forget_notes(key);
+        self.leave_groups(key);
         self.outbox.retain(|_, line| line.via != key && line.device != key);
         row.sealed_secret = None;
         row.fingerprint = None;
@@ -276,9 +277,17 @@ impl Tables {
             },
             None => None,
         };
+        let group = match &filter.group_id {
+            Some(group_id) => match self.group_by_id(group_id) {
+                Some(group) => Some(&group.members),
+                None => return Ok(Vec::new()),
+            },
+            None => None,
+        };
         let wanted = |device: &Device| {
             let row = &device.row;
             !device.deleted
+                && group.is_none_or(|members| members.contains(&row.key))
                 && filter.product_id.as_ref().is_none_or(|product_id| row.product_id == *product_id)
                 && gateway.is_none_or(|gateway| row.gateway == Some(gateway))
                 && has_tags(row, &filter.tags)

@@ -12,6 +12,7 @@ mod batch;
 mod campaigns;
 mod devices;
 mod forget;
+mod groups;
 mod notes;
 mod packages;
 mod tables;

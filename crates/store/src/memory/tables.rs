@@ -28,6 +28,11 @@ pub(crate) struct Tables {
     pub(super) devices_by_node: BTreeMap<(ProductKey, String), DeviceKey>,
     pub(super) devices_by_gateway: BTreeSet<(DeviceKey, DeviceKey)>,
 
+    pub(super) groups: BTreeMap<GroupKey, Group>,
+    pub(super) last_group: i64,
+    /// Deleted ones that still have members.
+    pub(super) groups_leaving: BTreeMap<GroupKey, BTreeSet<DeviceKey>>,
+
     pub(super) artifacts: BTreeMap<String, ArtifactRow>,
     /// Since when each is out of use, unless a package has it.
     pub(super) artifacts_idle: BTreeMap<String, WallTime>,
@@ -65,6 +70,12 @@ pub(crate) struct Tables {
     last_audit: i64,
     pub(super) quarantine: BTreeMap<i64, QuarantinedEvent>,
     last_quarantined: i64,
+}
+
+/// A group; `row.members` is filled in where it is shown.
+pub(super) struct Group {
+    pub(super) row: GroupRow,
+    pub(super) members: BTreeSet<DeviceKey>,
 }
 
 /// A device; a deleted one stays, so that its deployments keep its id.

@@ -31,7 +31,7 @@ pub(super) const DUE: &str = "SELECT key, device FROM deployment WHERE wake_at I
 pub(super) const UNFINISHED: &str = concat!(
     "SELECT ",
     deployment_columns!(),
-    " FROM deployment t WHERE t.device = ?1 AND t.",
+    " FROM deployment t WHERE t.device = ?1 AND ",
     unfinished!(),
     " ORDER BY t.key"
 );
@@ -40,7 +40,8 @@ pub(super) const UNFINISHED: &str = concat!(
 pub(super) const WRITE_STAYING: &str = "UPDATE deployment SET body = ?2, updated_at = ?3 WHERE key = ?1";
 
 /// Writes a deployment that lists and timers see elsewhere from now on.
-const WRITE_MOVING: &str = "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4, label = ?5,
+pub(super) const WRITE_MOVING: &str =
+    "UPDATE deployment SET result_code = ?2, body = ?3, updated_at = ?4, label = ?5,
     wake_at = ?6 WHERE key = ?1";
 
 pub(super) const APPEND_REPORT: &str = "INSERT INTO report

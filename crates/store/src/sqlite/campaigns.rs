@@ -139,6 +139,14 @@ impl Tx<'_> {
                 (key, position, package),
             )?;
         }
+        if let Targets::Groups(groups) = &new.targets {
+            for group in groups {
+                let there =
+                    self.conn.one("SELECT 1 FROM device_group WHERE key = ?1", [group], |_| Ok(()))?;
+                let id = format!("with key {}", group.0);
+                there.ok_or(StoreError::Missing { what: "group", id })?;
+            }
+        }
         self.note(actor, action::CAMPAIGN_CREATED, &new.campaign_id, now)?;
         self.stored_campaign(key)
     }

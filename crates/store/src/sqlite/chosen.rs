@@ -18,6 +18,8 @@ use crate::rows::*;
 pub(super) struct Chosen<'a> {
     pub(super) product: Option<ProductKey>,
     pub(super) gateway: Option<DeviceKey>,
+    /// In one of these; `None` for no matter which.
+    pub(super) groups: Option<&'a [GroupKey]>,
     pub(super) tags: &'a BTreeMap<String, String>,
 }
 
@@ -30,11 +32,12 @@ pub(super) struct Found {
     pub(super) is_last: bool,
 }
 
-/// A range of an index: devices that are registered, by key.
+/// A range of an index: devices that are registered, by key. Or several, of which a device is in at least one.
 struct Range {
     /// Asks for those from one on, up to a limit.
     sql: &'static str,
-    values: Vec<Value>,
+    /// What the question names, for each of the ranges.
+    values: Vec<Vec<Value>>,
     /// Read, and not passed yet.
     ahead: VecDeque<DeviceKey>,
     /// How many were read at once the last time, and how many of them were stopped at.
@@ -49,12 +52,26 @@ const AHEAD_MAX: u32 = 256;
 
 impl Range {
     fn new(sql: &'static str, values: Vec<Value>) -> Range {
+        Range::any(sql, vec![values])
+    }
+
+    fn any(sql: &'static str, values: Vec<Vec<Value>>) -> Range {
         Range { sql, values, ahead: VecDeque::new(), read: 1, stops: 0, is_read: false }
     }
 
     fn from(&self, conn: &Connection, from: i64, limit: u32) -> Result<Vec<DeviceKey>, StoreError> {
-        let values = self.values.iter().cloned().chain([from.into(), i64::from(limit).into()]);
-        conn.all(self.sql, params_from_iter(values), |row| row.get(0))
+        let mut found: Vec<DeviceKey> = Vec::new();
+        for values in &self.values {
+            let values = values.iter().cloned().chain([from.into(), i64::from(limit).into()]);
+            found.extend(conn.all(self.sql, params_from_iter(values), |row| row.get::<_, DeviceKey>(0))?);
+        }
+        if self.values.len() > 1 {
+            // Each has its first `limit`, so that the first `limit` of all are among them.
+            found.sort_unstable();
+            found.dedup();
+            found.truncate(limit as usize);
+        }
+        Ok(found)
     }
 
     /// The first at or after `at`. Reads further ahead the more of what it read is stopped at.
@@ -83,11 +100,18 @@ pub(super) const OF_GATEWAY: &str =
 pub(super) const WITH_TAG: &str =
     "SELECT device FROM device_tag WHERE tag = ?1 AND value = ?2 AND device >= ?3 ORDER BY device LIMIT ?4";
 
+// So does it leave its groups.
+pub(super) const IN_GROUP: &str =
+    "SELECT device FROM device_group_member WHERE grp = ?1 AND device >= ?2 ORDER BY device LIMIT ?3";
+
 impl Chosen<'_> {
     fn ranges(&self) -> Vec<Range> {
         let mut ranges: Vec<Range> = Vec::new();
         for (tag, value) in self.tags {
             ranges.push(Range::new(WITH_TAG, vec![tag.clone().into(), value.clone().into()]));
+        }
+        if let Some(groups) = self.groups {
+            ranges.push(Range::any(IN_GROUP, groups.iter().map(|group| vec![group.0.into()]).collect()));
         }
         if let Some(gateway) = self.gateway {
             ranges.push(Range::new(OF_GATEWAY, vec![gateway.0.into()]));
@@ -140,6 +164,26 @@ impl Chosen<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Those of `devices` that are in one of the groups.
+    pub(super) fn grouped(
+        conn: &Connection,
+        groups: &[GroupKey],
+        devices: &[DeviceKey],
+    ) -> Result<Vec<DeviceKey>, StoreError> {
+        let mut statement =
+            conn.statement("SELECT 1 FROM device_group_member WHERE grp = ?1 AND device = ?2")?;
+        let mut grouped = Vec::new();
+        for device in devices {
+            for group in groups {
+                if statement.exists((group, device))? {
+                    grouped.push(*device);
+                    break;
+                }
+            }
+        }
+        Ok(grouped)
     }
 
     /// Those of `devices` that have all of the tags.
@@ -206,7 +250,7 @@ mod tests {
         leaps: u32,
     ) -> (Vec<i64>, u32) {
         let tags = tags.iter().map(|tag| ((*tag).to_owned(), "yes".to_owned())).collect();
-        let chosen = Chosen { product: product.map(ProductKey), gateway: None, tags: &tags };
+        let chosen = Chosen { product: product.map(ProductKey), gateway: None, groups: None, tags: &tags };
         let (mut all, mut after, mut times) = (Vec::new(), 0, 0);
         loop {
             let found = chosen.find(conn, after, limit, leaps).unwrap();
@@ -259,7 +303,7 @@ mod tests {
     fn those_with_all_of_the_tags_are_told_apart() {
         let conn = devices(20);
         let tags = ["all", "odd"].map(|tag| (tag.to_owned(), "yes".to_owned())).into();
-        let chosen = Chosen { product: None, gateway: None, tags: &tags };
+        let chosen = Chosen { product: None, gateway: None, groups: None, tags: &tags };
         let devices = [4, 5, 99, 1].map(DeviceKey);
         assert_eq!(chosen.tagged(&conn, &devices).unwrap(), [5, 1].map(DeviceKey));
     }

@@ -42,7 +42,8 @@ keys_are_integers!(
     CampaignKey,
     DeploymentKey,
     ReportSeq,
-    OutboxSeq
+    OutboxSeq,
+    GroupKey
 );
 
 /// A row's columns in the words of the domain.

@@ -84,6 +84,7 @@ pub(super) fn is_lasting(error: &StoreError) -> bool {
         StoreError::Exists { .. }
         | StoreError::Missing { .. }
         | StoreError::InUse { .. }
+        | StoreError::Full { .. }
         | StoreError::ChildAsGateway { .. }
         | StoreError::Constraint(_)
         | StoreError::DecisionPanicked(_)

@@ -292,7 +292,7 @@ impl Tx<'_> {
         let campaign: Option<String> = self.conn.one(
             concat!(
                 "SELECT c.campaign_id FROM deployment t CROSS JOIN campaign c ON c.key = t.campaign
-                 WHERE t.device = ?1 AND t.",
+                 WHERE t.device = ?1 AND ",
                 unfinished!(),
                 " LIMIT 1"
             ),
@@ -311,6 +311,7 @@ impl Tx<'_> {
             return Err(in_use(format!("its child {child}")));
         }
         self.untag(key, &tags)?;
+        self.leave_groups(key)?;
         self.conn.run(
             "UPDATE device SET deleted_at = ?2, sealed_secret = NULL, fingerprint = NULL, tags = '{}'
              WHERE key = ?1",
@@ -380,7 +381,15 @@ impl Reading<'_> {
         filter: &DeviceFilter,
         page: Page<DeviceKey>,
     ) -> Result<Vec<DeviceRecord>, StoreError> {
+        let group = match &filter.group_id {
+            Some(group_id) => match self.group(group_id)? {
+                Some(group) => Some([group.key]),
+                None => return Ok(Vec::new()),
+            },
+            None => None,
+        };
         let Some(chosen) = self.resolve(filter)? else { return Ok(Vec::new()) };
+        let chosen = Chosen { groups: group.as_ref().map(|group| &group[..]), ..chosen };
         let after = page.after.map_or(0, |key| key.0);
         // A reader has a time limit of its own.
         let keys = chosen.find(self.conn, after, page.limit, u32::MAX)?.keys;
@@ -391,7 +400,7 @@ impl Reading<'_> {
         Ok(devices)
     }
 
-    /// The filter by keys; `None` when it names a product or gateway that there is not.
+    /// The filter by keys, but for the group; `None` when it names a product or gateway that there is not.
     fn resolve<'f>(&self, filter: &'f DeviceFilter) -> Result<Option<Chosen<'f>>, StoreError> {
         let product = match &filter.product_id {
             Some(product_id) => match self.product(product_id)? {
@@ -407,7 +416,7 @@ impl Reading<'_> {
             },
             None => None,
         };
-        Ok(Some(Chosen { product, gateway, tags: &filter.tags }))
+        Ok(Some(Chosen { product, gateway, groups: None, tags: &filter.tags }))
     }
 
     pub(crate) fn connect_facts(&self, device_id: &DeviceId) -> Result<Option<ConnectFacts>, StoreError> {
@@ -457,7 +466,7 @@ impl Reading<'_> {
             concat!(
                 "SELECT d.key FROM device d
                  WHERE d.gateway = ?1 AND d.deleted_at IS NULL AND d.key > ?2
-                 AND EXISTS (SELECT 1 FROM deployment t WHERE t.device = d.key AND t.",
+                 AND EXISTS (SELECT 1 FROM deployment t WHERE t.device = d.key AND ",
                 unfinished!(),
                 ") ORDER BY d.key LIMIT ?3"
             ),

@@ -17,6 +17,15 @@ use crate::limits::LEAPS_MAX;
 use crate::rows::*;
 use crate::rules;
 
+/// Makes the deployments of a list of devices.
+pub(super) const DEPLOY: &str =
+    "INSERT INTO deployment (campaign, device, run, wave, label, wake_at, result_code, body,
+        created_at, updated_at)
+    SELECT ?1, d.key, 1, 0, ?4, ?5, ?6, ?7, ?8, ?8
+    FROM json_each(?3) wanted CROSS JOIN device d ON d.key = wanted.value
+    WHERE d.product = ?2 AND d.deleted_at IS NULL ORDER BY wanted.key
+    ON CONFLICT (device, campaign, run) DO NOTHING RETURNING device";
+
 impl Tx<'_> {
     pub(crate) fn fill_campaign(
         &mut self,
@@ -87,10 +96,16 @@ impl Tx<'_> {
         match targets {
             Targets::Product => Ok(devices.to_vec()),
             Targets::Devices(list) => {
-                let list: BTreeSet<DeviceKey> = list.iter().copied().collect();
-                Ok(devices.iter().copied().filter(|device| list.contains(device)).collect())
+                // The list may have thirty thousand, and `devices` are one chunk.
+                let wanted: BTreeSet<DeviceKey> = devices.iter().copied().collect();
+                let listed: BTreeSet<DeviceKey> =
+                    list.iter().copied().filter(|d| wanted.contains(d)).collect();
+                Ok(devices.iter().copied().filter(|device| listed.contains(device)).collect())
             }
-            Targets::Tags(tags) => Chosen { product: None, gateway: None, tags }.tagged(self.conn, devices),
+            Targets::Tags(tags) => {
+                Chosen { product: None, gateway: None, groups: None, tags }.tagged(self.conn, devices)
+            }
+            Targets::Groups(groups) => Chosen::grouped(self.conn, groups, devices),
         }
     }
 
@@ -111,11 +126,12 @@ impl Tx<'_> {
             });
         }
         let none = std::collections::BTreeMap::new();
-        let tags = match targets {
-            Targets::Tags(tags) => tags,
-            Targets::Product | Targets::Devices(_) => &none,
+        let (groups, tags) = match targets {
+            Targets::Tags(tags) => (None, tags),
+            Targets::Groups(groups) => (Some(&groups[..]), &none),
+            Targets::Product | Targets::Devices(_) => (None, &none),
         };
-        let chosen = Chosen { product: Some(product), gateway: None, tags };
+        let chosen = Chosen { product: Some(product), gateway: None, groups, tags };
         // One more than wanted tells whether there is more.
         let mut found = chosen.find(self.conn, position, limit.saturating_add(1), LEAPS_MAX)?;
         if found.keys.len() <= limit as usize {
@@ -143,12 +159,7 @@ impl Tx<'_> {
             return Ok(Vec::new());
         }
         self.conn.all(
-            "INSERT INTO deployment (campaign, device, run, wave, label, wake_at, result_code, body, created_at,
-                 updated_at)
-             SELECT ?1, d.key, 1, 0, ?4, ?5, ?6, ?7, ?8, ?8
-             FROM json_each(?3) wanted CROSS JOIN device d ON d.key = wanted.value
-             WHERE d.product = ?2 AND d.deleted_at IS NULL ORDER BY wanted.key
-             ON CONFLICT (device, campaign, run) DO NOTHING RETURNING device",
+            DEPLOY,
             (
                 campaign,
                 product,

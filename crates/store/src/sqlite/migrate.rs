@@ -21,6 +21,8 @@ const STEPS: &[&str] = &[
     include_str!("schema/0007_actions.sql"),
     include_str!("schema/0008_forgetting.sql"),
     include_str!("schema/0009_schedule.sql"),
+    include_str!("schema/0010_conditions.sql"),
+    include_str!("schema/0011_groups.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

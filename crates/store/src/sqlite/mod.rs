@@ -15,18 +15,20 @@
 //!
 //! Not here: the rules that both stores share (`rules`).
 
-/// The condition of the index `deployment_unfinished`, word for word: only then does SQLite use it. Stands after
-/// the name of the table, as in `t.`.
+/// The condition of the index `deployment_unfinished`, word for word: only then does SQLite use it. A chain of OR, because a
+/// list of words would be made into a table each time a row is written.
 macro_rules! unfinished {
     () => {
-        "label IN ('queued', 'released', 'asked', 'offered', 'running', 'confirming', 'waiting')"
+        "(label = 'queued' OR label = 'released' OR label = 'asked' OR label = 'offered' OR label = 'running'
+             OR label = 'confirming' OR label = 'waiting')"
     };
 }
 
 /// The condition of the index `deployment_failed`, likewise.
 macro_rules! failure {
     () => {
-        "label IN ('failed', 'timed_out', 'version_mismatch', 'not_eligible', 'conflict', 'superseded', 'removed')"
+        "(label = 'failed' OR label = 'timed_out' OR label = 'version_mismatch' OR label = 'not_eligible'
+             OR label = 'conflict' OR label = 'superseded' OR label = 'removed')"
     };
 }
 
@@ -45,6 +47,7 @@ mod devices;
 mod failures;
 mod fill;
 mod forget;
+mod groups;
 mod history;
 mod import;
 mod life;
