@@ -326,7 +326,7 @@ impl<'a> Desk<'a> {
             reading.event(event, then);
         }
         self.answer.tally.kept += 1;
-        self.keep(subject, about, payload, at, reading.to_json());
+        self.keep(subject, about, payload, at, reading.into_json());
     }
 
     /// Whom the message is about, or why it may not be about that device.
@@ -430,7 +430,7 @@ impl<'a> Desk<'a> {
     ) {
         let kept = payload.slice(..payload.len().min(REJECTED_PAYLOAD_BYTES_MAX));
         let reading = if kept.len() < payload.len() { reading.cut_from(payload.len()) } else { reading };
-        self.keep(device, None, &kept, at, reading.to_json());
+        self.keep(device, None, &kept, at, reading.into_json());
     }
 
     /// Records who tried what. Bounded per session, for it costs a device nothing to try again.

@@ -3,7 +3,6 @@
 //! It is shown to operators and never used to decide: SDKs send local time marked as UTC, other formats,
 //! or nothing. The time that counts is when a message was received.
 
-use alloc::format;
 use alloc::string::String;
 
 use crate::calendar::{clamp_secs, date_of, days_in, days_to_month, digits};
@@ -29,7 +28,14 @@ pub fn format_event_time(unix_ms: i64) -> String {
     let (year, month, day) = date_of(secs.div_euclid(86_400));
     let second_of_day = secs.rem_euclid(86_400);
     let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    let mut text = *b"00000000T000000Z";
+    let two_digits =
+        [(0, year / 100), (2, year % 100), (4, month), (6, day), (9, hour), (11, minute), (13, second)];
+    for (at, number) in two_digits {
+        text[at] += (number / 10) as u8;
+        text[at + 1] += (number % 10) as u8;
+    }
+    String::from(core::str::from_utf8(&text).expect("digits are ASCII"))
 }
 
 /// Milliseconds since 1970 of a text in the published form; `None` for any other text, and for dates
@@ -81,6 +87,13 @@ mod tests {
             assert_eq!(parse_event_time(text), None, "{text}");
         }
         assert!(parse_event_time("20240229T000000Z").is_some());
+    }
+
+    #[test]
+    fn every_digit_has_its_place() {
+        for text in ["98761223T194857Z", "00011031T203946Z", "20000229T000000Z", "19991231T235959Z"] {
+            assert_eq!(format_event_time(parse_event_time(text).unwrap()), text);
+        }
     }
 
     #[test]

@@ -96,8 +96,8 @@ pub fn classify(topic: &str) -> Topic<'_> {
     };
     let system = rest
         .strip_prefix("devices/")
-        .and_then(|rest| rest.split_once('/'))
-        .and_then(|(device, rest)| Some((device, rest.strip_prefix("sys/")?)))
+        .and_then(|rest| rest.split_at_checked(rest.bytes().position(|byte| byte == b'/')?))
+        .and_then(|(device, rest)| Some((device, rest.strip_prefix("/sys/")?)))
         .filter(|(device, suffix)| !device.is_empty() && !suffix.is_empty());
     match system {
         Some((device, suffix)) => Topic::System { device, kind: classify_suffix(suffix) },

@@ -635,7 +635,9 @@ fn is_proof(report: &ProgressReport, package: &PackageFacts) -> bool {
 }
 
 fn note_version(current: &mut Deployment, report: &ProgressReport) {
-    if let Some(version) = &report.version {
-        current.reported_version = Some(version.to_string());
+    if let Some(version) = &report.version
+        && current.reported_version.as_deref() != Some(version.as_str())
+    {
+        current.reported_version = Some(version.as_str().to_string());
     }
 }
