@@ -43,6 +43,17 @@ pub enum DeviceIdError {
     },
 }
 
+/// Which bytes an id may have. A table, because every message is asked.
+const USABLE: [bool; 256] = {
+    let mut usable = [false; 256];
+    let mut byte = 0u8;
+    while byte < 0x80 {
+        usable[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        byte += 1;
+    }
+    usable
+};
+
 impl DeviceId {
     /// Takes `text` if it is a device id.
     ///
@@ -53,7 +64,7 @@ impl DeviceId {
         if text.is_empty() {
             return Err(DeviceIdError::Empty);
         }
-        let usable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let usable = |byte: u8| USABLE[usize::from(byte)];
         if text.bytes().all(usable) {
             if text.len() > DEVICE_ID_CHARS_MAX {
                 return Err(DeviceIdError::TooLong { chars: text.len() });

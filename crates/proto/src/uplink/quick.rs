@@ -40,7 +40,7 @@ pub(super) fn read(text: &str) -> Option<Usual<'_>> {
         "services" => None,
         _ => cursor.skip(),
     })?;
-    (has_service && cursor.is_at_end()).then_some(usual)
+    (has_service && cursor.peek().is_none()).then_some(usual)
 }
 
 /// A place in a text, up to which it has the usual shape.
@@ -119,10 +119,12 @@ impl<'de> Cursor<'de> {
     }
 
     /// What follows an opening quote, up to the closing one.
+    #[inline(always)] // where most of the time goes: it is worth its four copies
     fn text(&mut self) -> Option<&'de str> {
-        let (begin, mut at) = (self.at, self.at);
+        let begin = self.at;
+        let mut at = begin;
         // Eight bytes at a time, in one word, in which the first is the lowest.
-        while let Some(word) = self.text.as_bytes().get(at..).and_then(|rest| rest.first_chunk()) {
+        for word in self.rest().as_chunks::<8>().0 {
             let word = u64::from_le_bytes(*word);
             let special = special_bytes(word);
             if special != 0 {
@@ -190,10 +192,6 @@ impl<'de> Cursor<'de> {
             }
             self.at += 1;
         }
-    }
-
-    fn is_at_end(mut self) -> bool {
-        self.peek().is_none()
     }
 
     fn rest(&self) -> &'de [u8] {
