@@ -5,6 +5,7 @@
 mod backup;
 mod config;
 mod demo;
+mod import;
 mod pages;
 mod renewal;
 mod running;
