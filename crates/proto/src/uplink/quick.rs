@@ -1,4 +1,4 @@
-//! The shape that nearly every report has, read without the general reader and at a fifth of its cost.
+//! The shape that nearly every report has, read without the general reader and at less than half of its cost.
 //!
 //! Usual is: one event in a list; texts without escapes; integers of at most 18 digits; nothing nested but the event
 //! and its `paras`; any order, any white space, nulls, and members nobody knows.
