@@ -31,6 +31,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// No body, or an object without members: what else somebody sends would be passed over.
+pub(crate) struct NoMembers;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+impl<S: Send + Sync> FromRequest<S> for NoMembers {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<NoMembers, Problem> {
+        let bytes = read_whole(request.into_body(), JSON_BODY_BYTES_MAX).await?;
+        if !bytes.is_empty() {
+            let Empty {} = parse(&bytes)?;
+        }
+        Ok(NoMembers)
+    }
+}
+
 /// A body without a type, or with the one that `curl -d` declares by itself, is taken for JSON: a person in a hurry
 /// means JSON, and a body that is none is refused as such.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

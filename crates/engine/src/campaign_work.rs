@@ -69,6 +69,14 @@ impl Work {
         }
     }
 
+    /// Whether devices may go because of it.
+    fn lets_go(&self) -> bool {
+        match self {
+            Work::Fill { .. } | Work::Release(_) | Work::Act { stops: false, .. } => true,
+            Work::End(_) | Work::Act { stops: true, .. } | Work::Forget(_) | Work::ForgetGroup(_) => false,
+        }
+    }
+
     /// What follows once a campaign was started or resumed.
     pub(crate) fn after_start(row: &CampaignRow) -> Work {
         if row.filled { Work::Release(row.key) } else { Work::Fill { campaign: row.key, first: None } }
@@ -139,6 +147,11 @@ impl CampaignWork {
         self.added.notify_one();
     }
 
+    /// Before all others but those that are put in front: its turn has come, and it cannot be done yet.
+    fn keep_turn(&self, work: Work) {
+        self.lock().push_front(work);
+    }
+
     pub(crate) fn wake(&self) {
         self.added.notify_one();
     }
@@ -159,6 +172,16 @@ pub(crate) async fn work(shared: Arc<Shared>) {
             shared.campaign_work.added.notified().await;
             continue;
         };
+        if work.lets_go() && !shared.inbox.has_few_looks() {
+            // Connected devices are let go before more of them may go. What is stopped meanwhile goes first.
+            shared.campaign_work.keep_turn(work);
+            tokio::select! {
+                biased;
+                () = shared.campaign_work.added.notified() => {}
+                () = shared.inbox.few_looks() => {}
+            }
+            continue;
+        }
         match shared.do_work(work.clone()).await {
             Ok(Some(rest)) => shared.campaign_work.add(rest),
             Ok(None) => {}
@@ -277,8 +300,6 @@ impl Shared {
     ) -> Result<Option<Work>, StoreError> {
         let Some((row, _)) = self.store.campaign_by_key(campaign).await? else { return Ok(None) };
         let is_open = matches!(row.state, CampaignState::Preparing | CampaignState::Paused);
-        // Connected devices are let go before deployments are made that nobody waits for.
-        self.inbox.few_looks().await;
         if is_open && !row.filled {
             // Those that connect from now on get theirs with the others.
             let mut first = first.unwrap_or_else(|| Connected::of(self.sessions.connected()));

@@ -498,7 +498,10 @@ async fn make_batches(shared: Arc<Shared>) {
             }
             continue;
         }
+        let began = shared.clock.elapsed();
+        let looks = inputs.iter().filter(|input| input.is_look()).count();
         store_batch(&shared, inputs, due).await;
+        shared.inbox.note_batch(shared.clock.elapsed().saturating_sub(began), looks);
     }
 }
 

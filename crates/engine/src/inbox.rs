@@ -1,7 +1,8 @@
 //! What waits for the next batch.
 //!
 //! Always true:
-//! - What a device says or does leaves in the order in which it came.
+//! - What a device says leaves in the order in which it came. That its session began or ended may leave later than what it
+//!   said since: who can be reached is known from the sessions themselves, and an end that is not true any more is passed over.
 //! - What devices say is not held up by ten thousand that come or go at once, nor by what the platform wants to look at by
 //!   itself: both stand aside, and each batch takes a few of them beside everything else.
 //! - Within one batch nothing of a device follows its change of who its children are; the others do not wait for that.
@@ -11,6 +12,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use otaru_core::{Epoch, WallTime};
@@ -18,7 +20,8 @@ use otaru_store::{DeploymentKey, DeviceKey, OutboxSeq};
 use tokio::sync::Notify;
 
 use crate::limits::{
-    CHILDREN_CHANGED_PER_BATCH, COMINGS_PER_BATCH, INBOX_BYTES_MAX, LOOKS_PER_BATCH, LOOKS_WAITING_MAX,
+    CHILDREN_CHANGED_PER_BATCH, COMINGS_PER_LOOK, INBOX_BYTES_MAX, LOOK_TIME, LOOKS_PER_BATCH,
+    LOOKS_PER_BATCH_MAX, LOOKS_WAITING_MAX,
 };
 use crate::sessions::SessionRef;
 
@@ -82,6 +85,19 @@ impl Input {
             | Input::Due { .. }
             | Input::Fetched { .. }
             | Input::Said(_) => 0,
+        }
+    }
+
+    /// Whether the platform looks at a device by itself.
+    pub(crate) fn is_look(&self) -> bool {
+        match self {
+            Input::Reachable { .. } | Input::Consider { .. } => true,
+            Input::Uplink { .. }
+            | Input::Opened { .. }
+            | Input::Lost { .. }
+            | Input::Due { .. }
+            | Input::Fetched { .. }
+            | Input::Said(_) => false,
         }
     }
 
@@ -170,11 +186,12 @@ impl Aside {
         self.comings.is_empty() && self.single.is_empty() && self.round.is_empty()
     }
 
-    /// Takes so many of each kind at most; of the looks, single ones go first.
+    /// Takes so many of each kind at most; of the looks, single ones go first, but for a quarter while there is a round.
     fn take(&mut self, comings: usize, looks: usize, into: &mut Vec<Input>) {
         let comings = self.comings.len().min(comings);
         into.extend(self.comings.drain(..comings).map(Input::from));
-        let single = self.single.len().min(looks);
+        let for_round = self.round.len().min(looks / 4);
+        let single = self.single.len().min(looks - for_round);
         into.extend(self.single.drain(..single).map(Input::from));
         let round = self.round.len().min(looks - single);
         into.extend(self.round.drain(..round).map(|(device, epoch)| Input::Reachable { device, epoch }));
@@ -189,6 +206,8 @@ pub(crate) struct Inbox {
     arrived: Notify,
     drained: Notify,
     looked: Notify,
+    /// Looks that the next batch takes; 0 before the first one.
+    looks_next: AtomicUsize,
 }
 
 impl Inbox {
@@ -243,9 +262,10 @@ impl Inbox {
     /// Looks at all of these, sorted by device, once. A round that is under way is replaced, and the new one goes on from
     /// where it is: so there is one list however many rounds are asked for, and everybody's turn comes.
     pub(crate) fn begin_round(&self, devices: impl IntoIterator<Item = (DeviceKey, Epoch)>) {
+        let devices: VecDeque<(DeviceKey, Epoch)> = devices.into_iter().collect();
         let mut aside = self.lock_aside();
         let at = aside.round.front().copied();
-        aside.round = devices.into_iter().collect();
+        aside.round = devices;
         if let Some((at, _)) = at {
             let before = aside.round.partition_point(|(device, _)| *device < at);
             aside.round.rotate_left(before);
@@ -254,13 +274,27 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Whether there are few single looks.
+    pub(crate) fn has_few_looks(&self) -> bool {
+        self.lock_aside().single.len() < LOOKS_WAITING_MAX
+    }
+
+    /// How long a batch took, of which `looks` were looks: the next one takes as many as are done in the time of everything
+    /// else, which is mostly the disk's.
+    pub(crate) fn note_batch(&self, took: Duration, looks: usize) {
+        let looked = LOOK_TIME * u32::try_from(looks).unwrap_or(u32::MAX);
+        let others = took.saturating_sub(looked).as_micros() / LOOK_TIME.as_micros();
+        let next = usize::try_from(others).unwrap_or(usize::MAX).clamp(LOOKS_PER_BATCH, LOOKS_PER_BATCH_MAX);
+        self.looks_next.store(next, Ordering::Relaxed);
+    }
+
     /// Waits until there are few single looks, so that whoever makes many does not run ahead.
     pub(crate) async fn few_looks(&self) {
         loop {
             let looked = self.looked.notified();
             tokio::pin!(looked);
             looked.as_mut().enable();
-            if self.lock_aside().single.len() < LOOKS_WAITING_MAX {
+            if self.has_few_looks() {
                 return;
             }
             looked.await;
@@ -319,7 +353,8 @@ impl Inbox {
             self.drained.notify_waiters();
         }
         let before = taken.len();
-        let (comings, looks) = if hurry { (most, most) } else { (COMINGS_PER_BATCH, LOOKS_PER_BATCH) };
+        let looks = self.looks_next.load(Ordering::Relaxed).max(LOOKS_PER_BATCH);
+        let (comings, looks) = if hurry { (most, most) } else { (looks * COMINGS_PER_LOOK, looks) };
         self.lock_aside().take(comings, looks, &mut taken);
         if taken.len() > before {
             self.looked.notify_waiters();
@@ -470,5 +505,25 @@ mod tests {
         inbox.consider_all([DeviceKey(-1)]);
         assert_eq!(devices(&inbox.take(100, false)), [-1, most - 1], "who is called by name goes first");
         assert!(inbox.is_empty());
+        // A round goes on however many are called by name.
+        inbox.begin_round([(DeviceKey(7), Epoch(7))]);
+        inbox.consider_all((100..200).map(DeviceKey));
+        assert!(devices(&inbox.take(100, false)).contains(&7));
+    }
+
+    #[test]
+    fn on_a_slow_disk_a_batch_takes_as_many_looks_as_fit_beside_the_wait_for_it() {
+        let inbox = Inbox::default();
+        inbox.consider_all((0..10_000).map(DeviceKey));
+        assert_eq!(inbox.take(100, false).len(), LOOKS_PER_BATCH);
+        let looked = |looks: u32| LOOK_TIME * looks;
+        inbox.note_batch(looked(40) + looked(8), 8);
+        assert_eq!(inbox.take(100, false).len(), 40);
+        inbox.note_batch(looked(40) + looked(40), 40);
+        assert_eq!(inbox.take(100, false).len(), 40, "they do not count for the wait");
+        inbox.note_batch(looked(1_000_000), 0);
+        assert_eq!(inbox.take(100, false).len(), LOOKS_PER_BATCH_MAX);
+        inbox.note_batch(Duration::ZERO, 40);
+        assert_eq!(inbox.take(100, false).len(), LOOKS_PER_BATCH);
     }
 }

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::Id;
 use super::reports::Report;
-use crate::body::{Json, or_default};
+use crate::body::{Json, NoMembers, or_default};
 use crate::caller::{Change, Look, May};
 use crate::openapi::{Pages, words};
 use crate::problem::Problem;
@@ -346,12 +346,13 @@ struct NewSecret {
     security(("token" = ["operator"])),
     params(("id" = String, Path, description = "A `device_id`")),
     responses((status = 200, description = "The secret; it is shown once", body = NewSecret)),
-    extensions(("x-codes" = json!(["not_found", "invalid"]))),
+    extensions(("x-codes" = json!(["not_found", "invalid", "invalid_json", "invalid_member", "body_incomplete", "body_too_large"]))),
 )]
 async fn reset_secret(
     State(engine): State<Engine>,
     may: May<Change>,
     Id(id): Id,
+    NoMembers: NoMembers,
 ) -> Result<Answer<NewSecret>, Problem> {
     let secret = engine.reset_secret(&may.by, &id).await?;
     Ok(Answer(NewSecret { device_id: id, secret }))

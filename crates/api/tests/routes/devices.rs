@@ -316,6 +316,9 @@ async fn a_new_secret_is_shown_once_and_the_old_one_is_worth_nothing() {
     lamp.secret = secret;
     Gadget::connect(&house, &lamp).await;
     house.operator().post("/api/v1/devices/lamp_9/reset-secret", json!({})).await.refused(404, "not_found");
+    let wanted = json!({"secret": "one-of-my-own"});
+    let refused = house.operator().post("/api/v1/devices/lamp_1/reset-secret", wanted).await;
+    assert!(refused.refused(400, "invalid_member").contains("secret"), "it would have got another one");
     let device = json!({"product_id": "lamp", "node_id": "x", "auth": "x509"});
     house.operator().post("/api/v1/devices", device).await.ok(201);
     let refused = house.operator().post("/api/v1/devices/lamp_x/reset-secret", json!({})).await;

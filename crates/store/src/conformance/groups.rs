@@ -1,5 +1,7 @@
 //! Groups of devices.
 
+use otaru_core::campaign::CampaignState;
+
 use super::world::{Must, NOW, World, id, new_campaign, new_device, released};
 use crate::limits::GROUPS_OF_DEVICE_MAX;
 use crate::{
@@ -173,7 +175,8 @@ pub(super) async fn a_group_goes_at_once_and_its_members_afterwards(world: &Worl
         panic!("its campaign is being made")
     };
     assert!(by.contains("c1"), "{by}");
-    world.store.fill_campaign(campaign, 100, NOW, &released(9), &[]).await.must();
+    let (from, to) = ([CampaignState::Preparing], CampaignState::Cancelled);
+    world.store.move_campaign(&world.actor, campaign, &from, to, None, NOW).await.must();
     let key = world.store.delete_group(&world.actor, "g1", NOW).await.must();
     assert_eq!(key, made.key);
     assert_eq!(world.store.group("g1").await.must(), None);

@@ -77,7 +77,9 @@ impl Tables {
         let key = self.group_of(actor, group_id)?;
         let names = |targets: &Targets| matches!(targets, Targets::Groups(groups) if groups.contains(&key));
         let unfilled = self.campaigns.values().map(|campaign| &campaign.row);
-        if let Some(row) = unfilled.filter(|row| !row.filled).find(|row| names(&row.targets)) {
+        if let Some(row) =
+            unfilled.filter(|row| !row.filled && !rules::is_over(row.state)).find(|row| names(&row.targets))
+        {
             let by = format!("campaign {}, whose deployments are being made", row.campaign_id);
             return Err(StoreError::InUse { what: "group", id: group_id.to_owned(), by });
         }

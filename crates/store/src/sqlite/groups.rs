@@ -84,7 +84,9 @@ impl Tx<'_> {
             self.conn.all("SELECT key FROM campaign WHERE filled = 0", [], |row| row.get(0))?;
         for campaign in campaigns {
             let row = self.stored_campaign(campaign)?;
-            if matches!(&row.targets, Targets::Groups(groups) if groups.contains(&key)) {
+            // One that has ended before is not made further.
+            let is_made = !rules::is_over(row.state);
+            if is_made && matches!(&row.targets, Targets::Groups(groups) if groups.contains(&key)) {
                 let by = format!("campaign {}, whose deployments are being made", row.campaign_id);
                 return Err(StoreError::InUse { what: "group", id: group_id.to_owned(), by });
             }
