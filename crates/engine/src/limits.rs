@@ -16,7 +16,7 @@ pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Devices in one batch that the platform looks at by itself, because they can be reached now or may go now: the least.
 ///
 /// Each may be let go: a step, a line of the outbox, and soon an answer, some 100 µs of the store in all. Reports wait for
-/// their batch meanwhile: with 8 the p99 of others' reports stays below three times that of quiet times while ten thousand
+/// their batch meanwhile: with 8 the p99 of others' reports is two and a half to three times that of quiet times while ten thousand
 /// devices are told, 6 700 a second (`bench/million`); with 16 it is three times, and 7 700 a second.
 pub const LOOKS_PER_BATCH: usize = 8;
 
@@ -59,7 +59,7 @@ pub const ACTIONS_WAITING_MAX: usize = 16;
 
 /// Devices registered in one transaction of an import.
 ///
-/// A million devices take 15 s with it, and the p99 of reports is below three times that of quiet times (`bench/import`). With
+/// A million devices take 15 s with it, and the p99 of reports is some three times that of quiet times (`bench/import`). With
 /// 500 it was 12 s and ten times.
 pub const IMPORT_CHUNK: usize = 100;
 
