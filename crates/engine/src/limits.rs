@@ -16,8 +16,8 @@ pub const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Devices in one batch that the platform looks at by itself, because they can be reached now or may go now: the least.
 ///
 /// Each may be let go: a step, a line of the outbox, and soon an answer, some 100 µs of the store in all. Reports wait for
-/// their batch meanwhile: with 8 the p99 of others' reports is two and a half to three times that of quiet times while ten thousand
-/// devices are told, 6 700 a second (`bench/million`); with 16 it is three times, and 7 700 a second.
+/// their batch meanwhile: with 8 the p99 of others' reports is two and a half to three times that of quiet times while ten
+/// thousand devices are told, some 6 500 a second (`bench/million`); with 16 it was three times, and 7 700 a second.
 pub const LOOKS_PER_BATCH: usize = 8;
 
 /// How long one such look counts, with what follows from it. A batch takes as many as are done in the time of everything else
@@ -200,7 +200,7 @@ pub const NODE_ID_CHARS_MAX: usize = 64;
 /// Changes of a gateway's children read from the store in one go: four messages of 50.
 pub const TOPOLOGY_CHUNK: u32 = 200;
 
-/// Gateways that are told about their children at the same time.
+/// Gateways that are told about their children at the same time, and gateways whose children are looked for.
 ///
 /// A gateway that has lost everything and has 50 000 children is told in a thousand messages of 30 KB, each read from
 /// the store and made into JSON. Sixteen at a time leave the readers to others, and what is on the way is two megabytes.

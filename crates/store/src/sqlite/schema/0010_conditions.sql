@@ -1,7 +1,7 @@
 -- The same indexes with conditions that cost nothing to evaluate.
 --
 -- For `label IN (...)` with more than two words SQLite fills a table of its own each time a row is written: six of them for a
--- deployment that moves, half of what writing it took. A chain of OR is as many comparisons. The statements that use these
+-- deployment that moves. A chain of OR is as many comparisons. The statements that use these
 -- indexes name the same chain (sqlite/mod.rs).
 
 DROP INDEX deployment_unfinished;
