@@ -93,6 +93,10 @@ impl Engine {
             let _turn = turn;
             let now = shared.clock.wall();
             let subject = directory.display().to_string();
+            if subject.contains(char::is_control) {
+                let why = "which has control characters; a path without any is accepted";
+                return Err(CopyError::Directory { path: directory, why }.into());
+            }
             let line = (by, "backup_begun".to_owned(), subject.clone());
             let changes = Changes { audit: vec![line], ..Changes::default() };
             shared.store.transact(now, Wanted::default(), |_| (changes, ())).await?;

@@ -68,7 +68,7 @@ pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     if !manifest.secrets.iter().any(|secret| secret.name == "master.key") {
         say::aside(
             "the backup has no master key: put master.key into the data directory, or set OTARU_MASTER_KEY, before \
-             the server starts; otherwise it makes a new one, which opens no device secret",
+             the server starts; it starts with the one of this store only",
         );
     }
     say::out(format_args!(

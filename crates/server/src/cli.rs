@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Token(TokenArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    MasterKey(MasterKeyArgs),
     Tls(TlsArgs),
 }
 
@@ -153,9 +154,13 @@ impl ServeArgs {
     }
 }
 
+/// A variable that has something in it.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// What only the environment tells.
 pub(crate) fn secrets_of_environment() -> Secrets {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     Secrets { admin_token: variable("OTARU_ADMIN_TOKEN"), master_key: variable("OTARU_MASTER_KEY") }
 }
 
@@ -336,6 +341,42 @@ pub(crate) struct RestoreArgs {
     /// Move a store that is there already aside, into DIR/replaced-….
     #[arg(long)]
     pub(crate) replace: bool,
+}
+
+/// The key that the secrets of devices are sealed with.
+#[derive(Debug, Args)]
+pub(crate) struct MasterKeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: MasterKeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MasterKeyCommand {
+    /// Seal every secret again with another key. No server may use the directory meanwhile.
+    Change(ChangeKeyArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The new key is random, or the one in OTARU_NEW_MASTER_KEY (`openssl rand -hex 32` makes one), and takes the place of
+DIR/master.key. If the old one is in OTARU_MASTER_KEY, the new one has to be in OTARU_NEW_MASTER_KEY, and the server
+gets it from its environment from then on.
+
+All secrets are sealed again, or none; if it is interrupted, run it again, or start the server: it finds the right key.
+Download addresses and device tokens given out before stop working: devices that are downloading fail and are told
+again only if their campaign retries, so change the key while no campaign runs.
+
+Example:
+  systemctl stop otaru
+  sudo -u otaru otaru master-key change --data-dir /var/lib/otaru
+  systemctl start otaru")]
+pub(crate) struct ChangeKeyArgs {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The old key is lost: start over with a new one. The secrets it sealed never open again.
+    #[arg(long)]
+    pub(crate) give_up_secrets: bool,
 }
 
 /// Make, list and revoke API tokens of a running server.

@@ -20,6 +20,7 @@ mod config;
 mod demo;
 mod exit;
 mod logging;
+mod master_key;
 mod notify;
 mod operator;
 mod platform;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, TlsCommand};
+use cli::{Cli, Command, MasterKeyCommand, TlsCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::restore(args),
+        Command::MasterKey(args) => match &args.command {
+            MasterKeyCommand::Change(args) => master_key::change(args),
+        },
         Command::Tls(args) => match &args.command {
             TlsCommand::SelfSigned { out, names } => self_sign(out, names),
         },

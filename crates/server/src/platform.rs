@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use otaru_api::{Api, ApiConfig};
 use otaru_engine::{Engine, SystemClock};
 use otaru_gateway::{Gateway, GatewayConfig};
-use otaru_store::{BlobStore, Store, Vault};
+use otaru_store::{BlobStore, Store, open_vault};
 use tokio::sync::watch;
 
 use crate::config::{Config, PublicUrl};
@@ -51,7 +51,7 @@ impl Platform {
         let metrics = recorder()?;
         let store = Store::open_sqlite(&config.data_dir, config.store.clone()).await?;
         let blobs = BlobStore::open_directory(&config.data_dir).await?;
-        let vault = Vault::open_or_create(&config.data_dir, config.secrets.master_key.as_deref())?;
+        let vault = open_vault(&store, &config.data_dir, config.secrets.master_key.as_deref()).await?;
 
         let listen = |what, address| {
             reserve(address).with_context(|| format!("cannot listen for {what} on {address}"))

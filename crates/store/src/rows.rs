@@ -43,6 +43,13 @@ keys! {
     GroupKey;
 }
 
+/// What is noted of the master key that sealed a store's secrets: made from it, and useless for opening anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyMark(pub [u8; 32]);
+
+/// Seals again what was sealed for a context.
+pub(crate) type Reseal = dyn FnMut(&str, &[u8]) -> Result<Vec<u8>, StoreError> + Send;
+
 /// Who asks for a change; recorded with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {

@@ -5,7 +5,8 @@
 //! - What is sealed opens only with the same master key and the same context, unaltered.
 //! - Nothing here can be printed.
 //!
-//! Not here: which secrets there are, and what a token says (`otaru-engine`).
+//! Not here: which secrets there are, and what a token says (`otaru-engine`); whether it is the key of a store, and its
+//! change (`master_key`).
 
 use std::fs;
 use std::io::{self, Write};
@@ -18,12 +19,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::Fault;
 use crate::private_files;
+use crate::rows::KeyMark;
 
 /// Bytes of a master key: what AES-256 and HMAC-SHA256 take whole.
 const KEY_BYTES: usize = 32;
 
 /// The file in the data directory.
-const KEY_FILE: &str = "master.key";
+pub(crate) const KEY_FILE: &str = "master.key";
 
 /// The first byte of everything sealed: AES-256-GCM, a random nonce of 12 bytes, the context as associated data.
 const SEALED_V1: u8 = 1;
@@ -115,11 +117,21 @@ impl Vault {
             }
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
                 let key = random_key();
-                keep_key(dir, &path, &key).map_err(failed("made"))?;
+                keep_key(dir, &path, &key_text(&key)).map_err(failed("made"))?;
                 Ok(Vault::of(&key))
             }
             Err(cause) => Err(failed("read")(cause)),
         }
+    }
+
+    /// The vault of a key as it is written in a file or a variable, `source_name`.
+    pub(crate) fn of_text(text: &str, source_name: &str) -> Result<Vault, VaultError> {
+        parse_key(text, source_name).map(|key| Vault::of(&key))
+    }
+
+    /// What may be noted of the master key: it tells two keys apart and opens nothing.
+    pub(crate) fn mark(&self) -> KeyMark {
+        KeyMark(derived(&self.derive, "mark"))
     }
 
     /// A vault with a key that everybody knows.
@@ -207,21 +219,32 @@ fn random_key() -> [u8; KEY_BYTES] {
     key
 }
 
-/// Written aside and renamed, so that a crash leaves a whole key or none.
-fn keep_key(dir: &Path, path: &Path, key: &[u8; KEY_BYTES]) -> io::Result<()> {
-    private_files::make_dir(dir)?;
-    let aside = path.with_extension("key.new");
-    match fs::remove_file(&aside) {
-        Err(left) if left.kind() != io::ErrorKind::NotFound => return Err(left),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = private_files::make_file(&aside)?;
+/// A new key in the form of its file.
+pub(crate) fn random_key_text() -> String {
+    key_text(&random_key())
+}
+
+fn key_text(key: &[u8]) -> String {
     let mut digits = String::with_capacity(2 * KEY_BYTES + 1);
     for byte in key {
         digits.push_str(&format!("{byte:02x}"));
     }
     digits.push('\n');
-    file.write_all(digits.as_bytes())?;
+    digits
+}
+
+/// Keeps a key in a file. Written aside and renamed, so that a crash leaves a whole key or none.
+pub(crate) fn keep_key(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+    private_files::make_dir(dir)?;
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    match fs::remove_file(&aside) {
+        Err(left) if left.kind() != io::ErrorKind::NotFound => return Err(left),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = private_files::make_file(&aside)?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&aside, path)?;
     private_files::sync_dir(dir)

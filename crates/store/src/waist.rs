@@ -60,6 +60,7 @@ macro_rules! read {
 }
 
 mod groups;
+mod keys;
 
 /// Opening, and the store as a whole.
 impl Store {

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use otaru_engine::{Auth, CheckedDevice, Engine};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -93,7 +94,12 @@ async fn import_devices(
             format!("{IMPORTS_MAX} imports are going on, which is as many as there may be; wait until one has ended"),
         )
     })?;
-    let parts = body::parts(request.into_body());
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut parts = body::parts(request.into_body());
+    // `100 Continue` goes out when the body is first asked for, and not after the head of an answer: who waits for it
+    // before sending would wait in vain.
+    let first = if waits { parts.next().await } else { None };
+    let parts = stream::iter(first).chain(parts);
     let mut source = Source { parts, lines: Lines::new(IMPORT_LINE_BYTES_MAX) };
     let answer = if is_csv {
         let first = import::first_line(&mut source).await;

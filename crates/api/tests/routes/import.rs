@@ -329,6 +329,21 @@ async fn who_reads_each_answer_before_the_next_line_gets_through() {
 }
 
 #[tokio::test]
+async fn who_waits_to_be_told_to_continue_is_told() {
+    let house = House::open().await;
+    house.operator().product("lamp").await;
+    let mut import = Importing::begin_with(&house, "Expect: 100-continue\r\n").await;
+    assert_eq!(import.line().await, "HTTP/1.1 100 Continue\r\n");
+    assert_eq!(import.line().await, "\r\n");
+    for node in 0..3 {
+        import.say(&format!("{}\n", line(node))).await;
+        assert_eq!(shown(&import.answer().await), format!("{} created lamp_{node} with a secret", node + 1));
+    }
+    import.end().await;
+    import.is_over().await;
+}
+
+#[tokio::test]
 async fn who_sends_everything_before_reading_anything_gets_through() {
     let house = House::open().await;
     house.operator().product("lamp").await;
@@ -363,12 +378,17 @@ struct Importing {
 
 impl Importing {
     async fn begin(house: &House) -> Importing {
+        Importing::begin_with(house, "").await
+    }
+
+    /// `more`: further header lines.
+    async fn begin_with(house: &House, more: &str) -> Importing {
         let open = Open::start(house, Limits::default()).await;
         let token = operator_token(house).await;
         let (reading, mut writing) = open.plain().await.into_split();
         let head = format!(
             "POST {IMPORT} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+             Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n{more}\r\n"
         );
         writing.write_all(head.as_bytes()).await.unwrap();
         Importing {

@@ -6,6 +6,7 @@ mod backup;
 mod config;
 mod demo;
 mod import;
+mod master_key;
 mod pages;
 mod renewal;
 mod running;

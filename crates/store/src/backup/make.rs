@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{
@@ -45,8 +46,8 @@ impl Store {
 
 fn make(store: &SqliteStore, to: &Path, options: BackupOptions) -> Result<Manifest, BackupError> {
     check_target(store.dir(), to)?;
-    check_room(store.dir(), to, options.reserve_bytes)?;
     let aside = Aside::make(to, options.now.0)?;
+    check_room(store.dir(), to, options.reserve_bytes)?;
     let (from, copied) = (store.dir().join(ARTIFACTS), aside.0.join(ARTIFACTS));
 
     // What is deleted while the store is copied has been linked before; what is uploaded meanwhile is linked
@@ -91,6 +92,9 @@ fn make(store: &SqliteStore, to: &Path, options: BackupOptions) -> Result<Manife
 
 fn check_target(data: &Path, to: &Path) -> Result<(), BackupError> {
     let refused = |why| Err(BackupError::Directory { path: to.to_owned(), why });
+    if to.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
+        return refused("which has control characters; a path without any is accepted");
+    }
     if !to.is_absolute() || to.file_name().is_none() {
         return refused("which is no absolute path of a directory; one on the server's machine is accepted");
     }
@@ -109,6 +113,9 @@ fn check_target(data: &Path, to: &Path) -> Result<(), BackupError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotADirectory => {
             refused("which is a file; a directory that is empty or does not exist yet is accepted")
         }
+        Err(cause) if is_about_the_path(cause.kind()) => refused(
+            "which the server's user cannot read; a directory of its own, or one not there yet, is accepted",
+        ),
         Err(cause) => Err(failed("read", to)(cause)),
     }
 }
@@ -165,6 +172,24 @@ fn link(from: &Path, to: &Path, reserve: u64) -> Result<bool, BackupError> {
     }
 }
 
+/// Whether an error is about the path and who asks, so that the same would be refused at any time.
+fn is_about_the_path(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{
+        InvalidFilename, InvalidInput, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+        Unsupported,
+    };
+    matches!(
+        kind,
+        InvalidFilename
+            | InvalidInput
+            | NotADirectory
+            | NotFound
+            | PermissionDenied
+            | ReadOnlyFilesystem
+            | Unsupported
+    )
+}
+
 /// A backup being written. Dropped before it is kept, nothing of it stays.
 struct Aside(PathBuf);
 
@@ -172,8 +197,15 @@ impl Aside {
     fn make(to: &Path, now: i64) -> Result<Aside, BackupError> {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         let aside = parent(to).join(format!(".{name}.unfinished-{now}"));
-        private_files::make_new_dir(&aside).map_err(failed("make", &aside))?;
-        Ok(Aside(aside))
+        match private_files::make_new_dir(&aside) {
+            Ok(()) => Ok(Aside(aside)),
+            Err(cause) if is_about_the_path(cause.kind()) => Err(BackupError::Directory {
+                path: to.to_owned(),
+                why: "and the server's user can make no directory there; one is accepted in a directory that it may \
+                      write to",
+            }),
+            Err(cause) => Err(failed("make", &aside)(cause)),
+        }
     }
 
     fn keep_as(self, to: &Path, manifest: &Manifest) -> Result<(), BackupError> {

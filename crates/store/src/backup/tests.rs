@@ -126,10 +126,12 @@ async fn a_directory_that_cannot_become_one_is_refused_and_left_as_it_is() {
 
     assert!(matches!(house.back_up("full").await, Err(BackupError::NotEmpty { .. })));
     assert_eq!(names(&house.path("full")), ["mine"]);
-    for name in ["file", "nowhere/backup", "data/backup"] {
+    for name in ["file", "nowhere/backup", "data/backup", "nul\0l", "two\nlines", &"long".repeat(64)] {
         let refused = house.back_up(name).await.unwrap_err();
         assert!(matches!(refused, BackupError::Directory { .. }), "{name}: {refused}");
     }
+    let system = house.store.back_up(Path::new("/proc/backup"), options()).await.unwrap_err();
+    assert!(matches!(system, BackupError::Directory { .. }), "{system}");
     let relative = house.store.back_up(Path::new("backup"), options()).await.unwrap_err();
     assert!(relative.to_string().contains("no absolute path"), "{relative}");
     let crowded = BackupOptions { reserve_bytes: u64::MAX, ..options() };

@@ -10,6 +10,7 @@ mod devices;
 mod forgetting;
 mod groups;
 mod imports;
+mod keys;
 mod lists;
 mod logs;
 mod notes;
@@ -62,6 +63,8 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_device_may_have_a_certificate_in_place_of_a_secret,
             a_list_of_ids_is_answered_in_its_order,
             the_children_with_work_are_those_with_something_unfinished;
+        keys:
+            all_secrets_are_sealed_again_or_none;
         imports:
             an_import_makes_each_device_as_registering_it_does,
             an_import_may_be_repeated_and_changes_nothing,

@@ -13,6 +13,7 @@ mod campaigns;
 mod devices;
 mod forget;
 mod groups;
+mod keys;
 mod notes;
 mod packages;
 mod tables;

@@ -19,6 +19,7 @@ pub(crate) struct Tables {
     service_time: ServiceTime,
     last_seen: Option<WallTime>,
     project: Option<ProjectRow>,
+    pub(super) key_mark: Option<KeyMark>,
 
     pub(super) products: BTreeMap<ProductKey, ProductRow>,
     pub(super) products_by_id: BTreeMap<String, ProductKey>,

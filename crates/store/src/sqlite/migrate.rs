@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0009_schedule.sql"),
     include_str!("schema/0010_conditions.sql"),
     include_str!("schema/0011_groups.sql"),
+    include_str!("schema/0012_master_key.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

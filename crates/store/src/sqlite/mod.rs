@@ -50,6 +50,7 @@ mod forget;
 mod groups;
 mod history;
 mod import;
+mod keys;
 mod life;
 mod lists;
 mod migrate;

@@ -27,6 +27,7 @@ const MAY: &[(&str, &str)] = &[
     ("count(*) FROM deployment t", "`recount` is for tests and for examining a store"),
     ("UPDATE life", "one row"),
     ("FROM project", "one row"),
+    ("FROM master_key", "one row"),
     ("FROM token", "there are as many as people made; the list is given whole"),
     ("count(*) FROM device_group WHERE project", "at most ten thousand, once for each new group"),
     ("FROM device_group_leaving", "those that were deleted a moment ago"),

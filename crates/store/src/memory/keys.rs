@@ -1,0 +1,35 @@
+//! Which master key the secrets were sealed with, and sealing them again.
+
+use std::sync::Arc;
+
+use super::Tables;
+use crate::error::StoreError;
+use crate::rows::{KeyMark, Reseal};
+
+impl Tables {
+    pub(crate) fn note_key_mark(&mut self, mark: &KeyMark) -> Result<(), StoreError> {
+        self.key_mark = Some(*mark);
+        Ok(())
+    }
+
+    pub(crate) fn seal_again(&mut self, mark: &KeyMark, reseal: &mut Reseal) -> Result<u64, StoreError> {
+        let mut again = Vec::new();
+        for (key, device) in &self.devices {
+            if let Some(sealed) = &device.row.sealed_secret {
+                again.push((*key, reseal(device.row.device_id.as_str(), sealed)?));
+            }
+        }
+        let count = again.len() as u64;
+        for (key, sealed) in again {
+            if let Some(device) = self.devices.get_mut(&key) {
+                Arc::make_mut(&mut device.row).sealed_secret = Some(sealed);
+            }
+        }
+        self.key_mark = Some(*mark);
+        Ok(count)
+    }
+
+    pub(crate) fn key_mark(&self) -> Result<Option<KeyMark>, StoreError> {
+        Ok(self.key_mark)
+    }
+}
