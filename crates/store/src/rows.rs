@@ -69,6 +69,77 @@ pub struct Page<K> {
     pub limit: u32,
 }
 
+/// A page of a list that has the newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Newest<K> {
+    /// Only what is older than this.
+    pub before: Option<K>,
+    /// So many are left out.
+    pub skip: u32,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// What members of the application API belong to, with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    /// A product.
+    Product(ProductKey),
+    /// A device.
+    Device(DeviceKey),
+    /// A group of devices.
+    Group(GroupKey),
+    /// A package.
+    Package(PackageKey),
+    /// A campaign.
+    Campaign(CampaignKey),
+}
+
+impl Thing {
+    /// The word and the number that it is stored under.
+    pub(crate) const fn parts(self) -> (&'static str, i64) {
+        match self {
+            Thing::Product(key) => ("product", key.0),
+            Thing::Device(key) => ("device", key.0),
+            Thing::Group(key) => ("group", key.0),
+            Thing::Package(key) => ("package", key.0),
+            Thing::Campaign(key) => ("campaign", key.0),
+        }
+    }
+}
+
+/// Which devices of a list that has the newest first are wanted; everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct NewestDevices {
+    /// Only of this product, by public id.
+    pub product_id: Option<String>,
+    /// Only children of this gateway.
+    pub gateway_id: Option<DeviceId>,
+    /// Only members of this group.
+    pub group_id: Option<String>,
+    /// Only with this number of the maker's.
+    pub node_id: Option<String>,
+    /// Only with this in their name.
+    pub name_part: Option<String>,
+    /// Only registered at this time or later.
+    pub from: Option<WallTime>,
+    /// Only registered before this time.
+    pub until: Option<WallTime>,
+    /// Only with at least one of these tags.
+    pub any_tag: Vec<(String, String)>,
+}
+
+/// Which packages of a list that has the newest first are wanted; everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct NewestPackages {
+    /// Only of this kind.
+    pub kind: Option<PackageKind>,
+    /// Only of this product, by public id.
+    pub product_id: Option<String>,
+    /// Only of this version.
+    pub version: Option<String>,
+}
+
 /// What the store knew when it was opened.
 #[derive(Clone, Debug)]
 pub struct Boot {
@@ -817,6 +888,33 @@ pub struct TokenRow {
     pub project: ProjectKey,
     /// When it was made.
     pub created_at: WallTime,
+}
+
+/// An access key: its secret signs requests.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKeyRow {
+    /// 20 characters of `A-Z 0-9`; sent with each request.
+    pub access_key: String,
+    /// For people.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// Sealed by the vault, for the context `access-key/` and the key.
+    pub sealed_secret: Vec<u8>,
+    /// Of which tenant.
+    pub project: ProjectKey,
+    /// When it was made.
+    pub created_at: WallTime,
+}
+
+impl std::fmt::Debug for AccessKeyRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKeyRow")
+            .field("access_key", &self.access_key)
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the holder of a token may do. Each includes the ones before it.

@@ -483,8 +483,18 @@ pub(crate) mod group {
 }
 
 /// What the audit log calls things, in one word each. The names are part of the API.
+/// What the secret of an access key is sealed for. A device's secret is sealed for its id, which has no `/`.
+#[must_use]
+pub fn access_key_context(access_key: &str) -> String {
+    format!("access-key/{access_key}")
+}
+
 pub(crate) mod action {
     pub(crate) const PRODUCT_CREATED: &str = "product_created";
+    pub(crate) const PRODUCT_CHANGED: &str = "product_changed";
+    pub(crate) const PRODUCT_DELETED: &str = "product_deleted";
+    pub(crate) const ACCESS_KEY_ADDED: &str = "access_key_added";
+    pub(crate) const ACCESS_KEY_REVOKED: &str = "access_key_revoked";
     pub(crate) const DEVICE_CREATED: &str = "device_created";
     pub(crate) const DEVICES_IMPORTED: &str = "devices_imported";
     pub(crate) const DEVICE_CHANGED: &str = "device_changed";

@@ -59,6 +59,7 @@ macro_rules! read {
     };
 }
 
+mod applications;
 mod groups;
 mod keys;
 

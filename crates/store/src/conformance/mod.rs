@@ -3,6 +3,7 @@
 //! The sentences are the names of the functions; each gets a store of its own, newly made and booted.
 
 mod actions;
+mod applications;
 mod batches;
 mod campaigns;
 mod children;
@@ -63,6 +64,12 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_device_may_have_a_certificate_in_place_of_a_secret,
             a_list_of_ids_is_answered_in_its_order,
             the_children_with_work_are_those_with_something_unfinished;
+        applications:
+            an_access_key_is_known_until_it_is_revoked,
+            a_product_is_renamed_and_deleted_when_nothing_has_it,
+            things_keep_what_applications_say_about_them,
+            lists_with_the_newest_first_are_paged_and_counted,
+            campaigns_and_deployments_are_listed_newest_first;
         keys:
             all_secrets_are_sealed_again_or_none;
         imports:

@@ -12,7 +12,7 @@ use crate::rows::*;
 use crate::rules::{self, action};
 
 impl Group {
-    fn shown(&self) -> GroupRow {
+    pub(super) fn shown(&self) -> GroupRow {
         GroupRow { members: self.members.len() as u64, ..self.row.clone() }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Tables;
 use crate::error::StoreError;
 use crate::rows::{KeyMark, Reseal};
+use crate::rules::access_key_context;
 
 impl Tables {
     pub(crate) fn note_key_mark(&mut self, mark: &KeyMark) -> Result<(), StoreError> {
@@ -19,7 +20,12 @@ impl Tables {
                 again.push((*key, reseal(device.row.device_id.as_str(), sealed)?));
             }
         }
-        let count = again.len() as u64;
+        let mut keys = self.access_keys.clone();
+        for row in &mut keys {
+            row.sealed_secret = reseal(&access_key_context(&row.access_key), &row.sealed_secret)?;
+        }
+        let count = (again.len() + keys.len()) as u64;
+        self.access_keys = keys;
         for (key, sealed) in again {
             if let Some(device) = self.devices.get_mut(&key) {
                 Arc::make_mut(&mut device.row).sealed_secret = Some(sealed);

@@ -14,6 +14,8 @@ mod devices;
 mod forget;
 mod groups;
 mod keys;
+mod members;
+mod newest;
 mod notes;
 mod packages;
 mod tables;

@@ -36,6 +36,47 @@ impl Tables {
         Ok(row)
     }
 
+    pub(crate) fn rename_product(
+        &mut self,
+        actor: &Actor,
+        product_id: &str,
+        name: &str,
+        now: WallTime,
+    ) -> Result<ProductRow, StoreError> {
+        let missing = || StoreError::Missing { what: "product", id: product_id.to_owned() };
+        let key = self.product_of(actor, product_id)?;
+        let row = self.products.get_mut(&key).ok_or_else(missing)?;
+        let is_new = row.name != name;
+        name.clone_into(&mut row.name);
+        let row = row.clone();
+        if is_new {
+            self.note(&actor.name, action::PRODUCT_CHANGED, product_id, now);
+        }
+        Ok(row)
+    }
+
+    pub(crate) fn delete_product(
+        &mut self,
+        actor: &Actor,
+        product_id: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let key = self.product_of(actor, product_id)?;
+        let device = self.devices.values().find(|device| !device.deleted && device.row.product == key);
+        let device = device.map(|device| format!("device {}", device.row.device_id));
+        let package = self.packages.values().find(|package| package.product_id == product_id);
+        let package = package.map(|package| format!("package {}", package.package_id));
+        let campaign = self.campaigns.values().find(|campaign| campaign.product == key);
+        let campaign = campaign.map(|campaign| format!("campaign {}", campaign.row.campaign_id));
+        if let Some(by) = device.or(package).or(campaign) {
+            return Err(StoreError::InUse { what: "product", id: product_id.to_owned(), by });
+        }
+        self.products_by_id.remove(product_id);
+        self.members.remove(&Thing::Product(key));
+        self.note(&actor.name, action::PRODUCT_DELETED, product_id, now);
+        Ok(())
+    }
+
     /// The product that an actor names; those of other projects do not exist for it.
     pub(super) fn product_of(&self, actor: &Actor, product_id: &str) -> Result<ProductKey, StoreError> {
         self.products_by_id
@@ -50,7 +91,8 @@ impl Tables {
     }
 
     pub(crate) fn products(&self, page: Page<ProductKey>) -> Result<Vec<ProductRow>, StoreError> {
-        let rows = self.products.range(after(page.after)).map(|(_, row)| row.clone());
+        let live = |row: &&ProductRow| self.products_by_id.get(&row.product_id) == Some(&row.key);
+        let rows = self.products.range(after(page.after)).map(|(_, row)| row).filter(live).cloned();
         Ok(rows.take(page.limit as usize).collect())
     }
 

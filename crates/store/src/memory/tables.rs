@@ -67,6 +67,8 @@ pub(crate) struct Tables {
     pub(super) last_log: i64,
 
     tokens: Vec<TokenRow>,
+    pub(super) access_keys: Vec<AccessKeyRow>,
+    pub(super) members: BTreeMap<Thing, String>,
     pub(super) audit: BTreeMap<i64, AuditRow>,
     last_audit: i64,
     pub(super) quarantine: BTreeMap<i64, QuarantinedEvent>,
@@ -178,6 +180,40 @@ impl Tables {
         self.tokens.push(token.clone());
         self.note(&actor.name, action::TOKEN_ADDED, &token.token_id, token.created_at);
         Ok(())
+    }
+
+    pub(crate) fn add_access_key(&mut self, actor: &Actor, new: &AccessKeyRow) -> Result<(), StoreError> {
+        self.check_project(actor)?;
+        if self.access_keys.iter().any(|known| known.access_key == new.access_key) {
+            return Err(StoreError::Exists { what: "access key", id: new.access_key.clone() });
+        }
+        self.access_keys.push(new.clone());
+        self.note(&actor.name, action::ACCESS_KEY_ADDED, &new.access_key, new.created_at);
+        Ok(())
+    }
+
+    pub(crate) fn revoke_access_key(
+        &mut self,
+        actor: &Actor,
+        access_key: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let at = self
+            .access_keys
+            .iter()
+            .position(|row| row.access_key == access_key && row.project == actor.project)
+            .ok_or_else(|| StoreError::Missing { what: "access key", id: access_key.to_owned() })?;
+        self.access_keys.remove(at);
+        self.note(&actor.name, action::ACCESS_KEY_REVOKED, access_key, now);
+        Ok(())
+    }
+
+    pub(crate) fn access_key(&self, access_key: &str) -> Result<Option<AccessKeyRow>, StoreError> {
+        Ok(self.access_keys.iter().find(|row| row.access_key == access_key).cloned())
+    }
+
+    pub(crate) fn access_keys(&self) -> Result<Vec<AccessKeyRow>, StoreError> {
+        Ok(self.access_keys.clone())
     }
 
     pub(crate) fn revoke_token(

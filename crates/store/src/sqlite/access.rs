@@ -23,6 +23,19 @@ fn token(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
     })
 }
 
+const ACCESS_KEY: &str = "SELECT access_key, name, role, sealed_secret, project, created_at FROM access_key";
+
+fn access_key_row(row: &Row<'_>) -> rusqlite::Result<AccessKeyRow> {
+    Ok(AccessKeyRow {
+        access_key: row.get(0)?,
+        name: row.get(1)?,
+        role: row.word(2)?,
+        sealed_secret: row.get(3)?,
+        project: row.get(4)?,
+        created_at: row.wall(5)?,
+    })
+}
+
 impl Tx<'_> {
     pub(crate) fn add_token(&mut self, actor: &Actor, token: &TokenRow) -> Result<(), StoreError> {
         let added = self.conn.run(
@@ -58,6 +71,41 @@ impl Tx<'_> {
         self.note(actor, action::TOKEN_REVOKED, token_id, now)
     }
 
+    pub(crate) fn add_access_key(&mut self, actor: &Actor, new: &AccessKeyRow) -> Result<(), StoreError> {
+        let added = self.conn.run(
+            "INSERT INTO access_key (project, access_key, name, role, sealed_secret, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            (
+                new.project,
+                &new.access_key,
+                &new.name,
+                to_word(&new.role)?,
+                &new.sealed_secret,
+                new.created_at.0,
+            ),
+        )?;
+        if added == 0 {
+            return Err(StoreError::Exists { what: "access key", id: new.access_key.clone() });
+        }
+        self.note(actor, action::ACCESS_KEY_ADDED, &new.access_key, new.created_at)
+    }
+
+    pub(crate) fn revoke_access_key(
+        &mut self,
+        actor: &Actor,
+        access_key: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let gone = self.conn.run(
+            "DELETE FROM access_key WHERE access_key = ?1 AND project = ?2",
+            (access_key, actor.project),
+        )?;
+        if gone == 0 {
+            return Err(StoreError::Missing { what: "access key", id: access_key.to_owned() });
+        }
+        self.note(actor, action::ACCESS_KEY_REVOKED, access_key, now)
+    }
+
     /// Writes a line of the audit log.
     pub(super) fn note(
         &mut self,
@@ -87,6 +135,14 @@ impl Tx<'_> {
 }
 
 impl Reading<'_> {
+    pub(crate) fn access_key(&self, access_key: &str) -> Result<Option<AccessKeyRow>, StoreError> {
+        self.conn.one(&format!("{ACCESS_KEY} WHERE access_key = ?1"), [access_key], access_key_row)
+    }
+
+    pub(crate) fn access_keys(&self) -> Result<Vec<AccessKeyRow>, StoreError> {
+        self.conn.all(&format!("{ACCESS_KEY} ORDER BY key"), [], access_key_row)
+    }
+
     pub(crate) fn tokens(&self) -> Result<Vec<TokenRow>, StoreError> {
         self.conn.all(&format!("{TOKEN} ORDER BY seq"), [], token)
     }

@@ -206,6 +206,10 @@ impl Reading<'_> {
         self.conn.one(&format!("{GROUP} WHERE group_id = ?1"), [group_id], group)
     }
 
+    pub(super) fn group_by_key(&self, key: GroupKey) -> Result<Option<GroupRow>, StoreError> {
+        self.conn.one(&format!("{GROUP} WHERE key = ?1"), [key], group)
+    }
+
     pub(crate) fn groups(
         &self,
         name_part: Option<&str>,

@@ -4,6 +4,7 @@ use super::columns::Statements;
 use super::{Reading, Tx};
 use crate::error::StoreError;
 use crate::rows::{KeyMark, Reseal};
+use crate::rules::access_key_context;
 
 /// Secrets that are read at once while all are sealed again: some 100 KB of them.
 const CHUNK: i64 = 1_000;
@@ -35,6 +36,20 @@ impl Tx<'_> {
                 self.conn.run("UPDATE device SET sealed_secret = ?2 WHERE key = ?1", (key, again))?;
                 count += 1;
             }
+        }
+        // As many as people made.
+        let keys: Vec<(String, Vec<u8>)> = self.conn.all(
+            "SELECT access_key, sealed_secret FROM access_key ORDER BY key",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for (access_key, sealed) in keys {
+            let again = reseal(&access_key_context(&access_key), &sealed)?;
+            self.conn.run(
+                "UPDATE access_key SET sealed_secret = ?2 WHERE access_key = ?1",
+                (&access_key, again),
+            )?;
+            count += 1;
         }
         self.note_key_mark(mark)?;
         Ok(count)

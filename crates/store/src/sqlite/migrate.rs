@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0010_conditions.sql"),
     include_str!("schema/0011_groups.sql"),
     include_str!("schema/0012_master_key.sql"),
+    include_str!("schema/0013_applications.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

@@ -53,7 +53,9 @@ mod import;
 mod keys;
 mod life;
 mod lists;
+mod members;
 mod migrate;
+mod newest;
 mod notes;
 mod packages;
 #[cfg(test)]

@@ -36,6 +36,51 @@ impl Tx<'_> {
         Ok(ProductRow { key, product_id: product_id.to_owned(), name: name.to_owned(), created_at: now })
     }
 
+    pub(crate) fn rename_product(
+        &mut self,
+        actor: &Actor,
+        product_id: &str,
+        name: &str,
+        now: WallTime,
+    ) -> Result<ProductRow, StoreError> {
+        let key = self.product_of(actor, product_id)?;
+        let changed =
+            self.conn.run("UPDATE product SET name = ?2 WHERE key = ?1 AND name <> ?2", (key, name))?;
+        if changed > 0 {
+            self.note(actor, action::PRODUCT_CHANGED, product_id, now)?;
+        }
+        self.conn
+            .one(&format!("{PRODUCT} WHERE key = ?1"), [key], product)?
+            .ok_or_else(|| StoreError::Missing { what: "product", id: product_id.to_owned() })
+    }
+
+    pub(crate) fn delete_product(
+        &mut self,
+        actor: &Actor,
+        product_id: &str,
+        now: WallTime,
+    ) -> Result<(), StoreError> {
+        let key = self.product_of(actor, product_id)?;
+        for (by, sql) in [
+            ("device", "SELECT device_id FROM device WHERE product = ?1 AND deleted_at IS NULL LIMIT 1"),
+            ("package", "SELECT package_id FROM package WHERE product = ?1 LIMIT 1"),
+            ("campaign", "SELECT campaign_id FROM campaign WHERE product = ?1 LIMIT 1"),
+        ] {
+            let user: Option<String> = self.conn.one(sql, [key], |row| row.get(0))?;
+            if let Some(user) = user {
+                let by = format!("{by} {user}");
+                return Err(StoreError::InUse { what: "product", id: product_id.to_owned(), by });
+            }
+        }
+        // No id has this character, so that nobody finds it under the new one.
+        self.conn.run(
+            "UPDATE product SET product_id = product_id || '#' || key, deleted_at = ?2 WHERE key = ?1",
+            (key, now.0),
+        )?;
+        self.cache.clear();
+        self.note(actor, action::PRODUCT_DELETED, product_id, now)
+    }
+
     /// The product that an actor names; those of other projects do not exist for it.
     pub(super) fn product_of(&self, actor: &Actor, product_id: &str) -> Result<ProductKey, StoreError> {
         self.conn
@@ -53,9 +98,13 @@ impl Reading<'_> {
         self.conn.one(&format!("{PRODUCT} WHERE product_id = ?1"), [product_id], product)
     }
 
+    pub(super) fn product_by_key(&self, key: ProductKey) -> Result<Option<ProductRow>, StoreError> {
+        self.conn.one(&format!("{PRODUCT} WHERE key = ?1"), [key], product)
+    }
+
     pub(crate) fn products(&self, page: Page<ProductKey>) -> Result<Vec<ProductRow>, StoreError> {
         self.conn.all(
-            &format!("{PRODUCT} WHERE key > ?1 ORDER BY key LIMIT ?2"),
+            &format!("{PRODUCT} WHERE key > ?1 AND deleted_at IS NULL ORDER BY key LIMIT ?2"),
             (page.after.map_or(0, |key| key.0), page.limit),
             product,
         )

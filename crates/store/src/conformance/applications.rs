@@ -1,0 +1,184 @@
+//! What applications bring.
+
+use otaru_core::campaign::CampaignState;
+use otaru_core::deployment::Label;
+use otaru_proto::PackageKind;
+
+use super::world::{Must, NOW, PRODUCT, World, id, new_campaign, new_device, released};
+use crate::{
+    AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceKey, NewDevice, NewGroup, Newest, NewestDevices,
+    NewestPackages, Role, StoreError, Targets, Thing,
+};
+
+fn key(access_key: &str, world: &World) -> AccessKeyRow {
+    AccessKeyRow {
+        access_key: access_key.to_owned(),
+        name: "ci".to_owned(),
+        role: Role::Operator,
+        sealed_secret: vec![1, 2],
+        project: world.actor.project,
+        created_at: NOW,
+    }
+}
+
+fn all<K>() -> Newest<K> {
+    Newest { before: None, skip: 0, limit: 50 }
+}
+
+pub(super) async fn an_access_key_is_known_until_it_is_revoked(world: &World) {
+    let store = &world.store;
+    for name in ["AK1", "AK2"] {
+        store.add_access_key(&world.actor, key(name, world)).await.must();
+    }
+    let again = store.add_access_key(&world.actor, key("AK1", world)).await;
+    assert!(matches!(again, Err(StoreError::Exists { what: "access key", .. })));
+    assert_eq!(store.access_key("AK1").await.must(), Some(key("AK1", world)));
+    assert_eq!(store.access_keys().await.must(), [key("AK1", world), key("AK2", world)]);
+    let resealed = store.seal_again(crate::KeyMark([1; 32]), Box::new(|_, _| Ok(vec![9]))).await.must();
+    assert_eq!(resealed, 2);
+    assert_eq!(store.access_key("AK2").await.must().map(|row| row.sealed_secret), Some(vec![9]));
+    store.revoke_access_key(&world.actor, "AK1", NOW).await.must();
+    assert_eq!(store.access_key("AK1").await.must(), None);
+    let twice = store.revoke_access_key(&world.actor, "AK1", NOW).await;
+    assert!(matches!(twice, Err(StoreError::Missing { .. })));
+}
+
+pub(super) async fn a_product_is_renamed_and_deleted_when_nothing_has_it(world: &World) {
+    let store = &world.store;
+    let made = store.create_product_with(&world.actor, "lamp", "Lamp", "{\"a\":1}".into(), NOW).await.must();
+    let thing = Thing::Product(made.key);
+    assert_eq!(store.members(vec![thing]).await.must()[&thing], "{\"a\":1}");
+    let renamed = store.patch_product(&world.actor, "lamp", "Light", Some("{}".into()), NOW).await.must();
+    assert_eq!((renamed.key, renamed.name.as_str()), (made.key, "Light"));
+    assert_eq!(store.members(vec![thing]).await.must()[&thing], "{}");
+    let nobodys = store.patch_product(&world.actor, "none", "x", None, NOW).await;
+    assert!(matches!(nobodys, Err(StoreError::Missing { what: "product", .. })));
+
+    let device = NewDevice { product_id: "lamp".to_owned(), ..new_device("d1") };
+    store.create_device(&world.actor, device.clone(), NOW).await.must();
+    let used = store.delete_product(&world.actor, "lamp", NOW).await;
+    assert!(matches!(used, Err(StoreError::InUse { what: "product", ref by, .. }) if by == "device d1"));
+    store.delete_device(&world.actor, &id("d1"), NOW).await.must();
+    store.delete_product(&world.actor, "lamp", NOW).await.must();
+    assert_eq!(store.product("lamp").await.must(), None);
+    assert_eq!(store.products(crate::Page { after: None, limit: 10 }).await.must(), []);
+    assert_eq!(store.newest_products(None, all()).await.must().0, []);
+    assert!(store.members(vec![thing]).await.must().is_empty());
+    let nowhere = store.create_device(&world.actor, device, NOW).await;
+    assert!(matches!(nowhere, Err(StoreError::Missing { what: "product", .. })));
+    let again = store.create_product(&world.actor, "lamp", "Lamp", NOW).await.must();
+    assert!(again.key > made.key);
+}
+
+pub(super) async fn things_keep_what_applications_say_about_them(world: &World) {
+    let (store, actor) = (&world.store, &world.actor);
+    world.device("first").await;
+    let device =
+        store.create_device_with(actor, new_device("d1"), "{\"d\":1}".into(), NOW).await.must().row.key;
+    let group = NewGroup { group_id: "g1".into(), name: "Hall".into(), description: String::new() };
+    let group = store.create_group_with(actor, group, "{\"g\":1}".into(), NOW).await.must().key;
+    let package = world.package().await.key;
+    let campaign = new_campaign("c1", Targets::Product, package);
+    let campaign = store.create_campaign_with(actor, campaign, "{\"c\":1}".into(), NOW).await.must().key;
+    let things = vec![Thing::Device(device), Thing::Group(group), Thing::Campaign(campaign)];
+    let found = store.members(things.clone()).await.must();
+    let texts: Vec<&str> = things.iter().map(|thing| found[thing].as_str()).collect();
+    assert_eq!(texts, ["{\"d\":1}", "{\"g\":1}", "{\"c\":1}"]);
+    store.put_members(Thing::Device(device), "{}".into()).await.must();
+    assert_eq!(store.members(vec![Thing::Device(device)]).await.must()[&Thing::Device(device)], "{}");
+    store.delete_device(actor, &id("d1"), NOW).await.must();
+    store.delete_group(actor, "g1", NOW).await.must();
+    let rest: Vec<Thing> = store.members(things).await.must().into_keys().collect();
+    assert_eq!(rest.last(), Some(&Thing::Campaign(campaign)));
+}
+
+pub(super) async fn lists_with_the_newest_first_are_paged_and_counted(world: &World) {
+    let store = &world.store;
+    let package = world.package().await;
+    let keys = world.devices(7).await;
+    let page = async |filter: NewestDevices, before: Option<DeviceKey>, skip, limit| {
+        let (rows, total) = store.newest_devices(filter, Newest { before, skip, limit }).await.must();
+        (rows.into_iter().map(|record| record.row.key).collect::<Vec<_>>(), total.n)
+    };
+    let newest = |from: usize, to: usize| keys[from..to].iter().rev().copied().collect::<Vec<_>>();
+    assert_eq!(page(NewestDevices::default(), None, 0, 3).await, (newest(4, 7), 7));
+    assert_eq!(page(NewestDevices::default(), Some(keys[4]), 0, 3).await, (newest(1, 4), 7));
+    assert_eq!(page(NewestDevices::default(), None, 5, 3).await, (newest(0, 2), 7));
+    assert_eq!(page(NewestDevices::default(), None, 7, 3).await, (vec![], 7));
+
+    let record = store.device_by_key(keys[2]).await.must().expect("it is there");
+    let only = |filter: NewestDevices| async move { page(filter, None, 0, 9).await.0 };
+    let by_node = NewestDevices {
+        product_id: Some(PRODUCT.to_owned()),
+        node_id: Some(record.row.node_id.clone()),
+        ..Default::default()
+    };
+    assert_eq!(only(by_node).await, [keys[2]]);
+    let nobodys = NewestDevices { product_id: Some("none".to_owned()), ..Default::default() };
+    assert_eq!(only(nobodys).await, []);
+    let later = NewestDevices { from: Some(otaru_core::WallTime(NOW.0 + 1)), ..Default::default() };
+    assert_eq!(only(later).await, []);
+    let sooner = NewestDevices {
+        from: Some(NOW),
+        until: Some(otaru_core::WallTime(NOW.0 + 1)),
+        ..Default::default()
+    };
+    assert_eq!(only(sooner).await.len(), 7);
+    let child = NewDevice {
+        gateway_id: Some(record.row.device_id.clone()),
+        tags: [("site".to_owned(), "north".to_owned())].into(),
+        name: Some("设备 one".to_owned()),
+        ..new_device("child")
+    };
+    let child = world.device_with(child).await.row.key;
+    let of_gateway = NewestDevices { gateway_id: Some(record.row.device_id), ..Default::default() };
+    assert_eq!(only(of_gateway).await, [child]);
+    let tagged = NewestDevices {
+        any_tag: vec![("a".into(), "b".into()), ("site".into(), "north".into())],
+        ..Default::default()
+    };
+    assert_eq!(only(tagged).await, [child]);
+    let named = NewestDevices { name_part: Some("备 o".to_owned()), ..Default::default() };
+    assert_eq!(only(named).await, [child]);
+
+    let filter = NewestPackages { kind: Some(package.kind), ..Default::default() };
+    let (packages, total) = store.newest_packages(filter, all()).await.must();
+    assert_eq!((packages, total.n), (vec![package.clone()], 1));
+    let other = NewestPackages { version: Some("none".to_owned()), ..Default::default() };
+    assert_eq!(store.newest_packages(other, all()).await.must().0, []);
+    let named = store.newest_products(Some("none".to_owned()), all()).await.must();
+    assert_eq!((named.0.len(), named.1.n), (0, 0));
+    assert_eq!(store.newest_products(None, all()).await.must().0.len(), 1);
+}
+
+pub(super) async fn campaigns_and_deployments_are_listed_newest_first(world: &World) {
+    let store = &world.store;
+    let package = world.package().await;
+    let keys = world.devices(5).await;
+    let campaign = world.filled("000000000000000000000001", &released(9)).await;
+    world.campaign("000000000000000000000002", Targets::Devices(vec![keys[0]])).await;
+    let (rows, total) = store.newest_campaigns(package.kind, None, all()).await.must();
+    let ids: Vec<&str> = rows.iter().map(|(row, _)| row.campaign_id.as_str()).collect();
+    assert_eq!((ids, total.n), (vec!["000000000000000000000002", "000000000000000000000001"], 2));
+    let other = match package.kind {
+        PackageKind::Firmware => PackageKind::Software,
+        PackageKind::Software => PackageKind::Firmware,
+    };
+    assert_eq!(store.newest_campaigns(other, None, all()).await.must().1.n, 0);
+    let ended = Some(vec![CampaignState::Finished]);
+    assert_eq!(store.newest_campaigns(package.kind, ended, all()).await.must().1.n, 0);
+    assert_eq!(store.campaign_before("000000000000000000000002").await.must(), Some(campaign));
+    assert_eq!(store.campaign_before("000000000000000000000001").await.must(), None);
+
+    let list = async |filter: DeploymentFilter, before: Option<DeploymentKey>, skip, limit| {
+        let page = Newest { before, skip, limit };
+        let rows = store.newest_deployments(campaign, filter, page).await.must();
+        rows.into_iter().map(|record| record.row.key).collect::<Vec<_>>()
+    };
+    let whole = list(DeploymentFilter::default(), None, 0, 50).await;
+    assert_eq!(whole.len(), 5);
+    assert!(whole.is_sorted_by(|a, b| a > b), "{whole:?}");
+    assert_eq!(list(DeploymentFilter::default(), Some(whole[1]), 1, 2).await, whole[3..5]);
+    assert_eq!(list(DeploymentFilter::only(Label::Released), None, 3, 9).await, whole[3..5]);
+    assert_eq!(list(DeploymentFilter::only(Label::Queued), None, 0, 9).await, []);
+}
