@@ -21,6 +21,7 @@ mod csv;
 pub mod fuzzing;
 mod guarded;
 mod import;
+mod iotda;
 pub mod limits;
 mod metered;
 mod observe;

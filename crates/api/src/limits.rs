@@ -10,6 +10,10 @@ use std::time::Duration;
 /// separated, are just under 4 MiB. More devices are chosen by product or tags.
 pub const JSON_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Largest body of a call of the application API, in bytes: what the published pages allow a signed request. Read only of
+/// callers that are known.
+pub const APPLICATION_BODY_BYTES_MAX: usize = 12 * 1024 * 1024;
+
 /// Longest line of an import, in bytes.
 ///
 /// The longest honest one has 64 tags with keys and values of 128 characters of four bytes each, which are 64 KiB; twice

@@ -189,6 +189,11 @@ impl Problem {
         problem.with_headers_of_status()
     }
 
+    /// The same refusal in the words of the published platform; the cause for the log stays.
+    pub(crate) fn in_published_words(self, code: &'static str, message: &str) -> Problem {
+        Problem { code, message: message.to_owned(), voice: Voice::Published, ..self }
+    }
+
     /// An id in the path that names nothing.
     pub(crate) fn not_found(what: &str, id: &str) -> Problem {
         Problem::new(Code::NotFound, format!("there is no {what} {id}"))

@@ -4,6 +4,7 @@
 //! /api/v1/…            the native API: JSON, `Authorization: Bearer TOKEN`
 //! /download/{id}/{name} packages, for devices
 //! /v5/device-auth, /v5/devices/{id}/sys/…  what devices say over HTTP: the published shapes, `access_token: TOKEN`
+//! /v5/iot/{project_id}/…  the application API: the published shapes, signed with an access key
 //! /healthz /readyz      for supervisors and load balancers, without a token
 //! /metrics              for Prometheus, without a token
 //! ```
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::iotda;
 use crate::limits::IMPORTS_MAX;
 use crate::observe::observe;
 use crate::openapi;
@@ -82,6 +84,7 @@ pub fn router(engine: Engine, metrics: Metrics) -> Router {
     let router = described
         .merge(routes::download::routes())
         .merge(routes::device_http::routes())
+        .merge(iotda::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(middleware::from_fn(observe))
@@ -109,6 +112,9 @@ fn with_device_called_import(router: Router) -> Router {
 }
 
 async fn unknown(request: Request) -> Problem {
+    if let Some(problem) = iotda::not_offered(&request) {
+        return problem;
+    }
     Problem::new(
         Code::PathUnknown,
         format!("there is nothing at {}; the API is under /api/v1/", request.uri().path()),
@@ -116,6 +122,9 @@ async fn unknown(request: Request) -> Problem {
 }
 
 async fn not_with_this_method(request: Request) -> Problem {
+    if let Some(problem) = iotda::not_offered(&request) {
+        return problem;
+    }
     Problem::new(
         Code::MethodNotAllowed,
         format!(

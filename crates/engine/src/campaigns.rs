@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use otaru_core::WallTime;
 use otaru_core::campaign::{CampaignState, PackagesError, Policy, PolicyError, check_packages};
 use otaru_proto::{DeviceId, TASK_EXT_CHARS_MAX};
-use otaru_store::{CampaignRow, Counts, NewCampaign, PackageRow, StoreError, Targets};
+use otaru_store::{CampaignRow, Counts, DeviceKey, NewCampaign, PackageRow, StoreError, Targets};
 
 use crate::batch::facts_of;
 use crate::campaign_work::Work;
@@ -45,6 +45,9 @@ pub struct CampaignRequest {
 pub enum DeviceSelection {
     /// These.
     Ids(Vec<String>),
+    /// These, which the caller has looked up and which are all of the packages' product. There may be none: then the
+    /// campaign ends as soon as it has started.
+    Known(Vec<DeviceKey>),
     /// All of this product.
     Product(String),
     /// All of the packages' product that have all of these tags.
@@ -221,6 +224,15 @@ impl Engine {
         by: &Operator,
         request: CampaignRequest,
     ) -> Result<CampaignRow, CampaignError> {
+        self.make_campaign(by, request, None).await
+    }
+
+    pub(crate) async fn make_campaign(
+        &self,
+        by: &Operator,
+        request: CampaignRequest,
+        members: Option<String>,
+    ) -> Result<CampaignRow, CampaignError> {
         let shared = &self.shared;
         let name_chars = request.name.trim().chars().count();
         if name_chars == 0 || name_chars > NAME_CHARS_MAX {
@@ -249,7 +261,10 @@ impl Engine {
             targets,
             ext_info,
         };
-        let row = shared.store.create_campaign(&by.actor, campaign, now).await?;
+        let row = match members {
+            None => shared.store.create_campaign(&by.actor, campaign, now).await?,
+            Some(members) => shared.store.create_campaign_with(&by.actor, campaign, members, now).await?,
+        };
         shared.feed.campaigns_moved([row.key]);
         shared.campaign_work.add(Work::Fill { campaign: row.key, first: None });
         shared.schedule_changed.notify_one();
@@ -278,6 +293,7 @@ impl Engine {
             DeviceSelection::Tags(tags) if tags.is_empty() => Err(CampaignError::NoTags),
             DeviceSelection::Tags(tags) => Ok(Targets::Tags(tags)),
             DeviceSelection::Groups(ids) => self.named_groups(ids).await,
+            DeviceSelection::Known(keys) => Ok(Targets::Devices(keys)),
             DeviceSelection::Ids(ids) => self.named_devices(&ids, product_id).await,
         }
     }

@@ -78,6 +78,9 @@ pub enum DeviceError {
     /// There is none.
     #[error("there is no device {0}")]
     Unknown(String),
+    /// There is no such product.
+    #[error("there is no product {0}")]
+    UnknownProduct(String),
     /// Not the form of an id.
     #[error("`{field}` is not accepted: {problem}")]
     BadId {
@@ -134,7 +137,10 @@ impl DeviceError {
             ) => Some("gateway_id"),
             DeviceError::Store(StoreError::Exists { what: "device", .. }) => Some("device_id"),
             DeviceError::Store(StoreError::Exists { what: "node_id", .. }) => Some("node_id"),
-            DeviceError::Unknown(_) | DeviceError::Random | DeviceError::Store(_) => None,
+            DeviceError::Unknown(_)
+            | DeviceError::UnknownProduct(_)
+            | DeviceError::Random
+            | DeviceError::Store(_) => None,
         }
     }
 }
@@ -142,7 +148,7 @@ impl DeviceError {
 impl Faulty for DeviceError {
     fn code(&self) -> &'static str {
         match self {
-            DeviceError::Unknown(_) => "not_found",
+            DeviceError::Unknown(_) | DeviceError::UnknownProduct(_) => "not_found",
             DeviceError::BadId { .. } => "invalid_id",
             DeviceError::Length { .. }
             | DeviceError::TooManyTags(_)
@@ -161,7 +167,7 @@ impl Faulty for DeviceError {
 
     fn kind(&self) -> Kind {
         match self {
-            DeviceError::Unknown(_) => Kind::NotFound,
+            DeviceError::Unknown(_) | DeviceError::UnknownProduct(_) => Kind::NotFound,
             DeviceError::BadId { .. }
             | DeviceError::Length { .. }
             | DeviceError::TooManyTags(_)
@@ -187,13 +193,23 @@ impl Engine {
         name: String,
     ) -> Result<ProductRow, DeviceError> {
         let now = self.shared.clock.wall();
+        let (product_id, name) = self.check_product(product_id, &name)?;
+        Ok(self.shared.store.create_product(&by.actor, &product_id, &name, now).await?)
+    }
+
+    /// The id and the name of a product that may be made.
+    pub(crate) fn check_product(
+        &self,
+        product_id: Option<String>,
+        name: &str,
+    ) -> Result<(String, String), DeviceError> {
         let product_id = match product_id {
             Some(id) => id_of("product_id", &id)?.to_string(),
-            None => self.shared.ids.make(now),
+            None => self.shared.ids.make(self.shared.clock.wall()),
         };
         let name = name.trim().to_owned();
         check_length("name", &name, 1, NAME_CHARS_MAX, "1 to 256 beside spaces")?;
-        Ok(self.shared.store.create_product(&by.actor, &product_id, &name, now).await?)
+        Ok((product_id, name))
     }
 
     /// A product.
@@ -227,10 +243,15 @@ impl Engine {
         let shared = &self.shared;
         let CheckedDevice { device, secret, .. } = self.check_device(request)?;
         let record = shared.store.create_device(&by.actor, device, shared.clock.wall()).await?;
-        if let (Some(gateway), Some(version)) = (record.row.gateway, record.row.joined) {
-            shared.children_changed(gateway, version);
-        }
+        self.registered(&record);
         Ok(RegisteredDevice { record, secret })
+    }
+
+    /// Tells a gateway that it has a child more.
+    pub(crate) fn registered(&self, record: &DeviceRecord) {
+        if let (Some(gateway), Some(version)) = (record.row.gateway, record.row.joined) {
+            self.shared.children_changed(gateway, version);
+        }
     }
 
     /// Looks at everything about a device that can be said without the store, makes its secret if it needs one, and seals
@@ -316,7 +337,7 @@ impl Engine {
         Ok(self.shared.store.reports(device, None, 1).await?.pop().map(ReportView::of))
     }
 
-    fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {
+    pub(crate) fn view_of(&self, record: DeviceRecord, last_report: Option<ReportView>) -> DeviceView {
         let online = self.shared.sessions.is_connected(&record.row, &record.state);
         DeviceView { record, online, last_report, sdk_version: None, group_ids: None }
     }

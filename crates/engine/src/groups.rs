@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use otaru_core::WallTime;
 use otaru_proto::DeviceId;
 use otaru_store::{GroupKey, GroupPatch, GroupRow, NewGroup, Page, StoreError};
 
@@ -98,14 +99,19 @@ impl Engine {
     ///
     /// `Request`: a member is not accepted. `Store`: `Exists`, the id or the name is taken; `Full`, there are enough.
     pub async fn create_group(&self, by: &Operator, request: GroupRequest) -> Result<GroupRow, GroupError> {
+        let (group, now) = self.check_group(request)?;
+        Ok(self.shared.store.create_group(&by.actor, group, now).await?)
+    }
+
+    /// A group that may be made, as far as can be said without the store; and the time.
+    pub(crate) fn check_group(&self, request: GroupRequest) -> Result<(NewGroup, WallTime), GroupError> {
         let now = self.shared.clock.wall();
         let group_id = match request.group_id {
             Some(id) => id_of("group_id", &id)?.to_string(),
             None => self.shared.ids.make(now),
         };
         let (name, description) = (name_of(&request.name)?, description_of(&request.description)?);
-        let group = NewGroup { group_id, name, description };
-        Ok(self.shared.store.create_group(&by.actor, group, now).await?)
+        Ok((NewGroup { group_id, name, description }, now))
     }
 
     /// A group.

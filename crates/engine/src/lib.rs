@@ -11,7 +11,9 @@
 //!
 //! Not here: what is decided (`core`), how it is stored (`store`), and any protocol (`gateway`, `api`).
 
+mod access_keys;
 mod actions;
+mod applications;
 mod artifacts;
 mod backups;
 mod batch;
@@ -38,6 +40,7 @@ mod import;
 mod inbox;
 pub mod limits;
 mod lists;
+mod objects;
 mod packages;
 mod queues;
 mod reading;
@@ -50,6 +53,7 @@ mod told;
 mod topology;
 mod views;
 
+pub use access_keys::{AccessKeyError, NewAccessKey, Signer, random};
 pub use actions::{ActAnswer, ActError, ActResult, ActedDeployment, ActedDevice, DeploymentSelection};
 pub use artifacts::{Declared, IngestError};
 pub use backups::BackupError;
@@ -68,6 +72,7 @@ pub use forget::ForgottenOld;
 pub use groups::{GroupError, GroupRequest, MembersMoved};
 pub use import::ImportOutcome;
 pub use inbox::{Uplink, UplinkReading};
+pub use objects::{Buckets, OWN_BUCKET, ObjectError};
 pub use packages::{PackageError, PackageRequest};
 pub use results::{ResultView, Results};
 pub use sessions::{Delivery, Session};
@@ -77,8 +82,8 @@ pub use told::Told;
 pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
 
 pub use otaru_store::{
-    Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,
+    AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,
     Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter, DeviceKey,
-    DeviceRecord, Fault, GroupKey, GroupRow, LogRow, Manifest, OutboxSeq, PackageKey, PackageRow, Page,
-    ProductKey, ProductRow, PropertyRow, ReportSeq, Role, StoreError, TokenRow, Total,
+    DeviceRecord, Fault, GroupKey, GroupRow, KnownDevice, LogRow, Manifest, Newest, NewestDevices, NewestPackages, OutboxSeq, PackageKey, PackageRow, Page,
+    ProductKey, ProductRow, PropertyRow, ReportSeq, Role, StoreError, Thing, TokenRow, Total,
 };

@@ -1,5 +1,6 @@
 //! Packages: an artifact offered as firmware or software of a version for a product.
 
+use otaru_core::WallTime;
 use otaru_proto::{PackageKind, TargetVersionError, Version};
 use otaru_store::{Delivery, NewPackage, PackageKey, PackageRow, Page, StoreError};
 
@@ -99,7 +100,15 @@ impl Engine {
         by: &Operator,
         request: PackageRequest,
     ) -> Result<PackageRow, PackageError> {
-        let shared = &self.shared;
+        let (package, now) = self.check_package(request)?;
+        Ok(self.shared.store.create_package(&by.actor, package, now).await?)
+    }
+
+    /// A package that may be made, as far as can be said without the store; and the time.
+    pub(crate) fn check_package(
+        &self,
+        request: PackageRequest,
+    ) -> Result<(NewPackage, WallTime), PackageError> {
         check_version("version", &request.version)?;
         if request.source_versions.len() > SOURCE_VERSIONS_MAX {
             return Err(PackageError::TooManySources(request.source_versions.len()));
@@ -112,9 +121,9 @@ impl Engine {
         if info_chars > CUSTOM_INFO_CHARS_MAX {
             return Err(PackageError::CustomInfo(info_chars));
         }
-        let now = shared.clock.wall();
+        let now = self.shared.clock.wall();
         let package = NewPackage {
-            package_id: shared.ids.make(now),
+            package_id: self.shared.ids.make(now),
             product_id: request.product_id,
             kind: request.kind,
             version: request.version,
@@ -124,7 +133,7 @@ impl Engine {
             custom_info: request.custom_info.filter(|info| !info.is_empty()),
             delivery: request.delivery,
         };
-        Ok(shared.store.create_package(&by.actor, package, now).await?)
+        Ok((package, now))
     }
 
     /// A package.

@@ -6,6 +6,7 @@ use otaru_core::campaign::Timers;
 use otaru_proto::SignWindow;
 
 use crate::certificates::DeviceCa;
+use crate::objects::Buckets;
 
 /// What can be set. `Default` is what a fresh server on a laptop needs.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Settings {
     pub children_max: u64,
     /// How packages are fetched, whatever they say themselves; `None`: as they say.
     pub delivery: Option<otaru_store::Delivery>,
+    /// Directories whose files applications may make packages of, by the name of the bucket.
+    pub buckets: Buckets,
     /// Largest artifact, in bytes.
     pub artifact_bytes_max: u64,
     /// Free bytes that uploads leave on the disk.
@@ -76,6 +79,7 @@ impl Default for Settings {
             retention: Retention::default(),
             children_max: crate::limits::CHILDREN_PER_GATEWAY_MAX,
             delivery: None,
+            buckets: Buckets::new(),
             artifact_bytes_max: crate::limits::ARTIFACT_BYTES_MAX,
             disk_reserve_bytes: crate::limits::DISK_RESERVE_BYTES,
             node: 0,

@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Simulate(SimulateArgs),
     Token(TokenArgs),
+    AccessKey(AccessKeyArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     MasterKey(MasterKeyArgs),
@@ -413,6 +414,44 @@ pub(crate) enum TokenCommand {
     Revoke {
         /// As `list` shows it.
         token_id: String,
+    },
+}
+
+/// Make, list and revoke access keys, with which applications sign their requests.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For applications that use the IoTDA API through one of its SDKs: an access key, its secret and the project id are what
+they are configured with, and this server is their endpoint (docs/applications.md). The server is asked as by
+`otaru token`.
+
+Examples:
+  otaru access-key create --name fleet-app --role operator --data-dir /var/lib/otaru
+  otaru access-key list --data-dir /var/lib/otaru
+  otaru access-key revoke 6A1F3C5E7B9D02468ACE --data-dir /var/lib/otaru")]
+pub(crate) struct AccessKeyArgs {
+    #[command(subcommand)]
+    pub(crate) command: AccessKeyCommand,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccessKeyCommand {
+    /// Make an access key. Its secret is printed once and never shown again.
+    Create {
+        /// Which application it is for, for people.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What the application may do; each role includes the ones before it.
+        #[arg(long, value_enum)]
+        role: RoleArg,
+    },
+    /// Show all access keys, without their secrets.
+    List,
+    /// Make an access key useless.
+    Revoke {
+        /// As `list` shows it.
+        access_key: String,
     },
 }
 

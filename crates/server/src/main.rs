@@ -12,6 +12,7 @@
 // They panic when they cannot write; `say` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod access_key;
 mod admin_token;
 mod backup;
 mod cli;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Token(args) => token::run(args),
+        Command::AccessKey(args) => access_key::run(args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::restore(args),
         Command::MasterKey(args) => match &args.command {

@@ -2,6 +2,7 @@
 //!
 //! The members of a shape are part of the API. A member may be added; none is renamed or removed.
 
+mod access_keys;
 mod acts;
 mod artifacts;
 mod backups;
@@ -52,6 +53,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(events::routes())
         .merge(connections::routes())
         .merge(tokens::routes())
+        .merge(access_keys::routes())
         .merge(backups::routes())
         .merge(description::routes())
 }

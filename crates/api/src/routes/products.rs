@@ -19,7 +19,7 @@ use crate::router::Shared;
 use crate::times::Moment;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(one))
+    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(one, change, delete))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -29,6 +29,15 @@ struct NewProduct {
     #[serde(default)]
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     product_id: Option<String>,
+    /// For people; blanks around it are taken away.
+    #[schema(min_length = 1, max_length = 256)]
+    name: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ProductChanges)]
+struct Changes {
     /// For people; blanks around it are taken away.
     #[schema(min_length = 1, max_length = 256)]
     name: String,
@@ -95,4 +104,39 @@ async fn one(State(engine): State<Engine>, _: May<Look>, Id(id): Id) -> Result<A
         Some(row) => Ok(Answer(row.into())),
         None => Err(Problem::not_found("product", &id)),
     }
+}
+
+/// Gives a product another name.
+#[utoipa::path(
+    patch, path = "/products/{id}", tag = "products", operation_id = "change_product",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `product_id`")),
+    request_body = Changes,
+    responses((status = 200, description = "As it is now", body = ProductView)),
+    extensions(("x-codes" = json!(["invalid", "invalid_id", "not_found"]))),
+)]
+async fn change(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+    Json(asked): Json<Changes>,
+) -> Result<Answer<ProductView>, Problem> {
+    Ok(Answer(engine.patch_product(&may.by, &id, &asked.name, None).await?.into()))
+}
+
+/// Deletes a product that no device, package or campaign has.
+#[utoipa::path(
+    delete, path = "/products/{id}", tag = "products", operation_id = "delete_product",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `product_id`")),
+    responses((status = 204, description = "It is gone, and its id is free")),
+    extensions(("x-codes" = json!(["not_found", "in_use"]))),
+)]
+async fn delete(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+) -> Result<StatusCode, Problem> {
+    engine.delete_product(&may.by, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use otaru_core::campaign::Timers;
-use otaru_engine::{DeviceCa, PackageDelivery, Retention, Settings};
+use otaru_engine::{Buckets, DeviceCa, OWN_BUCKET, PackageDelivery, Retention, Settings};
 use otaru_gateway::{GatewayLimits, KeepAliveRule, UplinkRate};
 use otaru_proto::SignWindow;
 use otaru_store::{SqliteOptions, Synchronous};
@@ -192,6 +192,7 @@ impl Checker {
                     ("signed_url", Some(PackageDelivery::SignedUrl)),
                 ],
             ),
+            buckets: self.buckets(),
             artifact_bytes_max: self.size("limits.artifact", 1),
             disk_reserve_bytes: self.size("limits.disk_reserve", 0),
             ..Settings::default()
@@ -359,6 +360,29 @@ impl Checker {
                 KeepAliveRule::lenient()
             }),
         }
+    }
+
+    /// Directories by the names that applications use.
+    fn buckets(&mut self) -> Buckets {
+        let mut buckets = Buckets::new();
+        for (name, given) in self.raw.buckets().clone() {
+            let path = PathBuf::from(&given.text);
+            let is_name = (3..=63).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
+            let remedy = if !is_name {
+                "the name of a bucket has 3 to 63 characters of a-z, 0-9, - and ."
+            } else if name == OWN_BUCKET {
+                "this bucket has what was uploaded to the platform; choose another name"
+            } else if !path.is_absolute() || !path.is_dir() {
+                "the absolute path of a directory is accepted"
+            } else {
+                buckets.insert(name, path);
+                continue;
+            };
+            let key = format!("{}{name}", super::keys::BUCKETS);
+            self.mistakes.push(Mistake::at(&key, Some(given.text), given.origin, remedy.to_owned()));
+        }
+        buckets
     }
 
     /// `None`: for ever.

@@ -11,6 +11,8 @@ use super::keys::{self, KEYS, OTHER_VARIABLES, PREFIX};
 #[derive(Debug, Default)]
 pub(crate) struct Raw {
     given: BTreeMap<&'static str, Given>,
+    /// Keys that operators name themselves, below `buckets.`.
+    buckets: BTreeMap<String, Given>,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
 }
@@ -213,7 +215,16 @@ impl Raw {
         }
     }
 
+    /// Buckets by name, as they were given.
+    pub(super) fn buckets(&self) -> &BTreeMap<String, Given> {
+        &self.buckets
+    }
+
     fn add_named(&mut self, name: &str, text: String, origin: &Origin) {
+        if let Some(bucket) = name.strip_prefix(keys::BUCKETS) {
+            self.buckets.insert(bucket.to_owned(), Given { text, origin: origin.clone() });
+            return;
+        }
         match keys::named(name) {
             Some(key) => self.add(key.name, text, origin.clone()),
             None => {

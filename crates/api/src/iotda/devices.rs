@@ -1,0 +1,398 @@
+//! `/devices`.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use otaru_engine::{
+    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, Faulty, Kind, NewestDevices,
+    StoreError, Thing,
+};
+use otaru_proto::DeviceId;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::groups::GroupView;
+use super::input::{self, DEVICE_ID, Fields, ID, NODE_ID, SECRET, millis, name, prose, seconds};
+use super::members::{self, Members};
+use super::paging::PageOf;
+use super::refusal::{
+    DEVICE_EXISTS, FREEZE_CHILD, INVALID, IN_USE, NO_DEVICE, NO_PRODUCT, NOT_FROZEN, TIME_ORDER, of_engine,
+    of_store,
+};
+use crate::problem::Problem;
+use crate::router::Shared;
+
+/// Size of `extension_info` as JSON, in bytes.
+const EXTENSION_BYTES_MAX: usize = 1_024;
+
+pub(super) fn routes() -> Router<Shared> {
+    let device = "/v5/iot/{project_id}/devices/{device_id}";
+    let under = |path: &str| format!("{device}/{path}");
+    Router::new()
+        .route("/v5/iot/{project_id}/devices", get(list).post(create))
+        .route(device, get(show).put(update).delete(delete))
+        .route(&under("freeze"), post(freeze))
+        .route(&under("unfreeze"), post(unfreeze))
+        .route(&under("action"), post(act))
+        .route(&under("reset-fingerprint"), post(reset_fingerprint))
+        .route(&under("list-device-group"), post(groups))
+}
+
+#[derive(Serialize)]
+struct Listed {
+    devices: Vec<Value>,
+    page: PageOf,
+}
+
+async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
+    let by = call.change()?;
+    let mut fields = call.fields()?;
+    call.space(fields.text("app_id", ID)?.as_deref())?;
+    let (node_id, product_id) = (fields.needed("node_id", NODE_ID)?, fields.needed("product_id", ID)?);
+    let mut kept = Map::new();
+    let mut proof = fields.object("auth_info")?;
+    let (auth, secret, fingerprint) = match &mut proof {
+        None => (Auth::Secret, None, None),
+        Some(proof) => {
+            let auth = match proof.word("auth_type", &["SECRET", "CERTIFICATES"])? {
+                Some("CERTIFICATES") => Auth::X509,
+                Some(_) | None => Auth::Secret,
+            };
+            if let Some(secret) = proof.any("secret").filter(|secret| secret != "") {
+                let length = secret.as_str().map_or(0, |secret| secret.chars().count());
+                if length < 8 {
+                    return Err(INVALID.because("`auth_info.secret` has fewer than 8 characters; 8 to 32 are accepted."));
+                }
+                SECRET.check("auth_info.secret", secret.as_str().unwrap_or_default())?;
+                kept_auth(proof, &mut kept)?;
+                (auth, secret.as_str().map(str::to_owned), proof.text("fingerprint", FINGERPRINT)?)
+            } else {
+                kept_auth(proof, &mut kept)?;
+                (auth, None, proof.text("fingerprint", FINGERPRINT)?)
+            }
+        }
+    };
+    about(&mut fields, &mut kept)?;
+    let request = DeviceRequest {
+        device_id: fields.text("device_id", DEVICE_ID)?,
+        node_id,
+        product_id: product_id.clone(),
+        auth,
+        secret: secret.filter(|_| auth == Auth::Secret),
+        fingerprint: fingerprint.filter(|_| auth == Auth::X509),
+        gateway_id: fields.text("gateway_id", DEVICE_ID)?,
+        name: fields.text("device_name", name(256))?,
+        tags: BTreeMap::new(),
+    };
+    let made = call.engine.register_device_with(by, request, members::text(&kept)).await;
+    let made = made.map_err(refused)?;
+    let view = call.engine.device_view(made.record);
+    let mut shown = show_one(&call, &view, kept, true).await?;
+    if let Some(secret) = made.secret {
+        shown["auth_info"]["secret"] = secret.into();
+    }
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+const FINGERPRINT: input::Rule = prose(64);
+
+/// What of a device's proof only applications use.
+fn kept_auth(proof: &mut Fields, kept: &mut Members) -> Result<(), Problem> {
+    if let Some(secure) = proof.truth("secure_access")? {
+        kept.insert("secure_access".to_owned(), secure.into());
+    }
+    if let Some(timeout) = proof.number("timeout", 0..=u32::MAX)? {
+        kept.insert("timeout".to_owned(), timeout.into());
+    }
+    Ok(())
+}
+
+/// What is said about a device that only applications use.
+fn about(fields: &mut Fields, kept: &mut Members) -> Result<(), Problem> {
+    if let Some(description) = fields.text("description", prose(2048))? {
+        kept.insert("description".to_owned(), description.into());
+    }
+    if let Some(extension) = fields.any("extension_info") {
+        if extension.to_string().len() > EXTENSION_BYTES_MAX {
+            let accepted = format!("JSON of at most {EXTENSION_BYTES_MAX} bytes");
+            return Err(fields.wrong("extension_info", &accepted, &extension));
+        }
+        kept.insert("extension_info".to_owned(), extension);
+    }
+    Ok(())
+}
+
+fn refused(error: DeviceError) -> Problem {
+    match &error {
+        DeviceError::Unknown(_) => NO_DEVICE.plain(),
+        DeviceError::Store(StoreError::Exists { .. }) => DEVICE_EXISTS.because(error.to_string()),
+        DeviceError::Store(StoreError::Missing { what: "product", .. }) => NO_PRODUCT.plain(),
+        DeviceError::Store(StoreError::Missing { what: "gateway", .. }) => {
+            NO_DEVICE.because("`gateway_id` names it.")
+        }
+        DeviceError::Store(StoreError::InUse { .. }) => IN_USE.because(error.to_string()),
+        _ if error.kind() == Kind::Invalid => INVALID.because(error.to_string()),
+        _ => of_engine(error, NO_DEVICE),
+    }
+}
+
+/// A row of a list: what `products` is the names of.
+fn view(call: &Call, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
+    let (row, state) = (&view.record.row, &view.record.state);
+    let gateway_id = view.record.gateway_id.as_ref().unwrap_or(&row.device_id);
+    let status = match (row.frozen, view.online, state.connected_at) {
+        (true, ..) => "FROZEN",
+        (false, true, _) => "ONLINE",
+        (false, false, Some(_)) => "OFFLINE",
+        (false, false, None) if state.last_report_at.is_some() => "OFFLINE",
+        (false, false, None) => "INACTIVE",
+    };
+    let tags: Vec<Value> =
+        row.tags.iter().map(|(key, value)| json!({"tag_key": key, "tag_value": value})).collect();
+    let node_type = if row.gateway.is_some() { "ENDPOINT" } else { "GATEWAY" };
+    let shown = [
+        ("app_id", Some(Value::from(call.app_id()))),
+        ("app_name", Some(super::apps::NAME.into())),
+        ("device_id", Some(row.device_id.as_str().into())),
+        ("node_id", Some(row.node_id.clone().into())),
+        ("gateway_id", Some(gateway_id.as_str().into())),
+        ("device_name", row.name.clone().map(Value::from)),
+        ("node_type", Some(node_type.into())),
+        ("product_id", Some(row.product_id.clone().into())),
+        ("product_name", Some(product_name.into())),
+        ("status", Some(status.into())),
+        ("tags", Some(Value::Array(tags))),
+        ("fw_version", state.firmware_version.clone().map(Value::from)),
+        ("sw_version", state.software_version.clone().map(Value::from)),
+        ("device_sdk_version", view.sdk_version.clone().map(Value::from)),
+        ("description", kept.get("description").cloned()),
+    ];
+    let present = shown.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    present.collect()
+}
+
+/// A device by itself. `is_new`: `timeout` is shown.
+async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool) -> Result<Value, Problem> {
+    let row = &device.record.row;
+    let product = call.engine.product(&row.product_id).await.map_err(of_store)?;
+    let product_name = product.map(|product| product.name).unwrap_or_default();
+    let mut shown = view(call, device, &product_name, &kept);
+    if row.auth == Auth::X509 || row.sealed_secret.is_some() {
+        let auth_type = match row.auth {
+            Auth::Secret => "SECRET",
+            Auth::X509 => "CERTIFICATES",
+        };
+        let secure = kept.get("secure_access").cloned().unwrap_or(Value::Bool(false));
+        let mut proof = json!({"auth_type": auth_type, "secure_access": secure});
+        if let Some(fingerprint) = &row.fingerprint {
+            proof["fingerprint"] = fingerprint.to_string().into();
+        }
+        if is_new {
+            proof["timeout"] = kept.get("timeout").cloned().unwrap_or(json!(0));
+        }
+        // Applications read it here; whoever may only look does not get it.
+        if call.change().is_ok()
+            && let Some(secret) = call.engine.device_secret(&device.record).map_err(|error| of_engine(error, NO_DEVICE))?
+        {
+            proof["secret"] = secret.into();
+        }
+        shown.insert("auth_info".to_owned(), proof);
+    }
+    shown.insert("create_time".to_owned(), seconds(row.created_at).into());
+    if let Some(at) = device.record.state.connected_at {
+        shown.insert("connection_status_update_time".to_owned(), millis(at).into());
+    }
+    if let Some(extension) = kept.get("extension_info") {
+        shown.insert("extension_info".to_owned(), extension.clone());
+    }
+    Ok(Value::Object(shown))
+}
+
+async fn found(call: &Call) -> Result<(DeviceView, Members), Problem> {
+    let view = call.engine.device(call.id()).await.map_err(of_store)?;
+    let view = view.ok_or_else(|| NO_DEVICE.plain())?;
+    let kept = members::of(&call.engine, Thing::Device(view.record.row.key)).await?;
+    Ok((view, kept))
+}
+
+async fn show(call: Call) -> Result<Json<Value>, Problem> {
+    call.look()?;
+    let (view, kept) = found(&call).await?;
+    Ok(Json(show_one(&call, &view, kept, false).await?))
+}
+
+async fn list(call: Call) -> Result<Json<Listed>, Problem> {
+    call.look()?;
+    call.asked_space()?;
+    let text = |name: &str| call.asked(name).map(str::to_owned);
+    let moment = |name: &str| call.asked(name).map(|text| input::time(name, text)).transpose();
+    let (from, until) = (moment("start_time")?, moment("end_time")?);
+    if let (Some(from), Some(until)) = (from, until)
+        && from >= until
+    {
+        return Err(TIME_ORDER.because("`start_time` is not before `end_time`."));
+    }
+    let page = call.paging()?.rows(DeviceKey);
+    let gateway_id = match call.asked("gateway_id").map(DeviceId::parse) {
+        None => None,
+        Some(Ok(gateway_id)) => Some(gateway_id),
+        // No device can have it.
+        Some(Err(_)) => return Ok(Json(Listed { devices: Vec::new(), page: PageOf::new(0, None) })),
+    };
+    let filter = NewestDevices {
+        product_id: text("product_id"),
+        gateway_id,
+        node_id: text("node_id"),
+        name_part: text("device_name"),
+        from,
+        until,
+        ..NewestDevices::default()
+    };
+    let (views, total) = call.engine.newest_devices(filter, page).await.map_err(of_store)?;
+    let last = views.last().map(|view| view.record.row.key.0);
+    Ok(Json(Listed { devices: rows(&call, &views).await?, page: PageOf::new(total.n, last) }))
+}
+
+/// Rows of a list, each with the name of its product.
+pub(super) async fn rows(call: &Call, views: &[DeviceView]) -> Result<Vec<Value>, Problem> {
+    let all = views.iter().map(|view| Thing::Device(view.record.row.key)).collect();
+    let mut kept = members::all(&call.engine, all).await?;
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut rows = Vec::with_capacity(views.len());
+    for device in views {
+        let product_id = &device.record.row.product_id;
+        if !names.contains_key(product_id) {
+            let product = call.engine.product(product_id).await.map_err(of_store)?;
+            names.insert(product_id.clone(), product.map(|product| product.name).unwrap_or_default());
+        }
+        let kept = kept.remove(&Thing::Device(device.record.row.key)).unwrap_or_default();
+        rows.push(Value::Object(view(call, device, &names[product_id], &kept)));
+    }
+    Ok(rows)
+}
+
+async fn update(call: Call) -> Result<Json<Value>, Problem> {
+    let by = call.change()?;
+    let (device, mut kept) = found(&call).await?;
+    let mut fields = call.fields()?;
+    let named = fields.text("device_name", name(256))?;
+    about(&mut fields, &mut kept)?;
+    let mut timed = false;
+    if let Some(mut proof) = fields.object("auth_info")? {
+        let before = kept.get("timeout").cloned();
+        kept_auth(&mut proof, &mut kept)?;
+        timed = kept.get("timeout") != before.as_ref();
+    }
+    if named.is_some() {
+        let change = DeviceChange { name: Some(named), ..DeviceChange::default() };
+        call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
+    }
+    let thing = Thing::Device(device.record.row.key);
+    call.engine.put_members(thing, members::text(&kept)).await.map_err(of_store)?;
+    let (device, kept) = found(&call).await?;
+    Ok(Json(show_one(&call, &device, kept, timed).await?))
+}
+
+async fn delete(call: Call) -> Result<StatusCode, Problem> {
+    let by = call.change()?;
+    call.engine.delete_device(by, call.id()).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn freeze(call: Call) -> Result<StatusCode, Problem> {
+    frozen(&call, true).await
+}
+
+async fn unfreeze(call: Call) -> Result<StatusCode, Problem> {
+    frozen(&call, false).await
+}
+
+async fn frozen(call: &Call, freezes: bool) -> Result<StatusCode, Problem> {
+    let by = call.change()?;
+    let (device, _) = found(call).await?;
+    if device.record.row.gateway.is_some() {
+        return Err(FREEZE_CHILD.plain());
+    }
+    if !freezes && !device.record.row.frozen {
+        return Err(NOT_FROZEN.plain());
+    }
+    let change = DeviceChange { frozen: Some(freezes), ..DeviceChange::default() };
+    call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize)]
+struct NewSecret {
+    device_id: String,
+    secret: String,
+    secret_type: &'static str,
+}
+
+async fn act(call: Call) -> Result<Json<NewSecret>, Problem> {
+    let by = call.change()?;
+    match call.asked_for("action_id")? {
+        "resetSecret" => {}
+        other => {
+            let shown: String = other.chars().take(64).collect();
+            return Err(INVALID.because(format!("`action_id` is {shown:?}; resetSecret is accepted.")));
+        }
+    }
+    let mut fields = call.fields()?;
+    only_primary(&mut fields, "secret_type")?;
+    let _ends_anyhow = fields.truth("force_disconnect")?;
+    let given = fields.text("secret", SECRET)?;
+    if given.as_ref().is_some_and(|secret| secret.chars().count() < 8) {
+        return Err(INVALID.because("`secret` has fewer than 8 characters; 8 to 32 are accepted."));
+    }
+    let secret = match given {
+        None => call.engine.reset_secret(by, call.id()).await.map_err(refused)?,
+        Some(secret) => {
+            let change = DeviceChange { secret: Some(secret.clone()), ..DeviceChange::default() };
+            call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
+            secret
+        }
+    };
+    Ok(Json(NewSecret { device_id: call.id().to_owned(), secret, secret_type: "PRIMARY" }))
+}
+
+/// A device has one secret and one fingerprint here.
+fn only_primary(fields: &mut Fields, field: &str) -> Result<(), Problem> {
+    match fields.word(field, &["PRIMARY", "SECONDARY"])? {
+        Some("SECONDARY") => Err(INVALID.because(format!("`{field}` SECONDARY is not offered; PRIMARY is accepted."))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct NewFingerprint {
+    device_id: String,
+    fingerprint: Option<String>,
+    fingerprint_type: &'static str,
+}
+
+async fn reset_fingerprint(call: Call) -> Result<Json<NewFingerprint>, Problem> {
+    let by = call.change()?;
+    let mut fields = call.fields()?;
+    only_primary(&mut fields, "fingerprint_type")?;
+    let _ends_anyhow = fields.truth("force_disconnect")?;
+    let fingerprint = fields.text("fingerprint", FINGERPRINT)?;
+    let change = DeviceChange { fingerprint: Some(fingerprint.clone()), ..DeviceChange::default() };
+    call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
+    let device_id = call.id().to_owned();
+    Ok(Json(NewFingerprint { device_id, fingerprint, fingerprint_type: "PRIMARY" }))
+}
+
+#[derive(Serialize)]
+struct GroupsOf {
+    device_groups: Vec<GroupView>,
+}
+
+async fn groups(call: Call) -> Result<Json<GroupsOf>, Problem> {
+    call.look()?;
+    let (device, _) = found(&call).await?;
+    let rows = call.engine.groups_of(device.record.row.key).await.map_err(of_store)?;
+    Ok(Json(GroupsOf { device_groups: GroupView::all(&call, rows).await? }))
+}
