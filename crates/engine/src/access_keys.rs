@@ -182,5 +182,6 @@ impl Engine {
 ///
 /// `Random`: the machine has no randomness to give.
 pub fn random(bytes: &mut [u8]) -> Result<(), AccessKeyError> {
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), bytes).map_err(|_| AccessKeyError::Random)
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), bytes)
+        .map_err(|_| AccessKeyError::Random)
 }

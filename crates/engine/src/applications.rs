@@ -156,9 +156,10 @@ impl Engine {
 
 /// A product that is what the call is about, and not what a request refers to.
 fn unknown_product(product_id: &str, error: StoreError) -> DeviceError {
-    match error {
-        StoreError::Missing { what: "product", .. } => DeviceError::UnknownProduct(product_id.to_owned()),
-        other => other.into(),
+    if let StoreError::Missing { what: "product", .. } = error {
+        DeviceError::UnknownProduct(product_id.to_owned())
+    } else {
+        error.into()
     }
 }
 

@@ -82,8 +82,9 @@ pub use told::Told;
 pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
 
 pub use otaru_store::{
-    AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey, CampaignRow,
-    Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter, DeviceKey,
-    DeviceRecord, Fault, GroupKey, GroupRow, KnownDevice, LogRow, Manifest, Newest, NewestDevices, NewestPackages, OutboxSeq, PackageKey, PackageRow, Page,
-    ProductKey, ProductRow, PropertyRow, ReportSeq, Role, StoreError, Thing, TokenRow, Total,
+    AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey,
+    CampaignRow, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter,
+    DeviceKey, DeviceRecord, Fault, GroupKey, GroupRow, KnownDevice, LogRow, Manifest, Newest, NewestDevices,
+    NewestPackages, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, ReportSeq,
+    Role, StoreError, Thing, TokenRow, Total,
 };

@@ -134,7 +134,11 @@ impl Engine {
         found.map(|_| (row, device)).ok_or_else(not_on)
     }
 
-    pub(crate) fn views(&self, packages: &[Arc<PackageRow>], records: Vec<DeploymentRecord>) -> Vec<DeploymentView> {
+    pub(crate) fn views(
+        &self,
+        packages: &[Arc<PackageRow>],
+        records: Vec<DeploymentRecord>,
+    ) -> Vec<DeploymentView> {
         let facts: Vec<PackageFacts> = packages.iter().map(|package| facts_of(package)).collect();
         let view = |record| DeploymentView::of(record, packages, &facts, &self.shared.downloads);
         records.into_iter().map(view).collect()

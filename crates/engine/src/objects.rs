@@ -37,7 +37,9 @@ pub type Buckets = BTreeMap<String, PathBuf>;
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// No such bucket is configured.
-    #[error("there is no bucket {0}; buckets are set as `buckets.NAME = \"/a/directory\"`, and `otaru` has what was uploaded")]
+    #[error(
+        "there is no bucket {0}; buckets are set as `buckets.NAME = \"/a/directory\"`, and `otaru` has what was uploaded"
+    )]
     NoBucket(String),
     /// Not the key of an object.
     #[error("the object key {0:?} is not accepted; a relative path without `..` is")]
@@ -111,9 +113,12 @@ impl Engine {
         let root = self.shared.settings.buckets.get(bucket);
         let root = root.ok_or_else(|| ObjectError::NoBucket(bucket.to_owned()))?;
         let missing = || ObjectError::Missing { bucket: bucket.to_owned(), key: key.to_owned() };
-        let failed = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(),
-            _ => ObjectError::Unreadable { bucket: bucket.to_owned(), key: key.to_owned(), cause },
+        let failed = |cause: io::Error| {
+            if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+                missing()
+            } else {
+                ObjectError::Unreadable { bucket: bucket.to_owned(), key: key.to_owned(), cause }
+            }
         };
         let path = root.join(inside(key).ok_or_else(|| ObjectError::Key(key.to_owned()))?);
         let (root, path) = tokio::try_join!(tokio::fs::canonicalize(root), tokio::fs::canonicalize(&path))

@@ -24,7 +24,8 @@ pub(crate) fn run(args: &AccessKeyArgs) -> anyhow::Result<ExitCode> {
                 print_list(&listed, args.server.json)?;
             }
             AccessKeyCommand::Revoke { access_key } => {
-                let is_plain = !access_key.is_empty() && access_key.bytes().all(|b| b.is_ascii_alphanumeric());
+                let is_plain =
+                    !access_key.is_empty() && access_key.bytes().all(|b| b.is_ascii_alphanumeric());
                 anyhow::ensure!(
                     is_plain,
                     "{access_key:?} is no access key; `otaru access-key list` shows them"

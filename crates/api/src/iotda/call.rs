@@ -151,7 +151,8 @@ impl Proof {
             let signer =
                 engine.signer(&signed.access_key).await.map_err(|error| of_engine(error, UNKNOWN_CALLER))?;
             let signer = signer.ok_or_else(|| {
-                UNKNOWN_CALLER.because("The access key is not known; make one with `otaru access-key create`.")
+                UNKNOWN_CALLER
+                    .because("The access key is not known; make one with `otaru access-key create`.")
             })?;
             return Ok(Proof::Signature(signed, Box::new(signer)));
         }

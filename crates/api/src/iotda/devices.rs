@@ -6,8 +6,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use otaru_engine::{
-    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, Faulty, Kind, NewestDevices,
-    StoreError, Thing,
+    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, NewestDevices, StoreError, Thing,
 };
 use otaru_proto::DeviceId;
 use serde::Serialize;
@@ -19,8 +18,7 @@ use super::input::{self, DEVICE_ID, Fields, ID, NODE_ID, SECRET, millis, name, p
 use super::members::{self, Members};
 use super::paging::PageOf;
 use super::refusal::{
-    DEVICE_EXISTS, FREEZE_CHILD, INVALID, IN_USE, NO_DEVICE, NO_PRODUCT, NOT_FROZEN, TIME_ORDER, of_engine,
-    of_store,
+    DEVICE_EXISTS, FREEZE_CHILD, INVALID, NO_DEVICE, NO_PRODUCT, NOT_FROZEN, TIME_ORDER, of_engine, of_store,
 };
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -64,7 +62,8 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
             if let Some(secret) = proof.any("secret").filter(|secret| secret != "") {
                 let length = secret.as_str().map_or(0, |secret| secret.chars().count());
                 if length < 8 {
-                    return Err(INVALID.because("`auth_info.secret` has fewer than 8 characters; 8 to 32 are accepted."));
+                    return Err(INVALID
+                        .because("`auth_info.secret` has fewer than 8 characters; 8 to 32 are accepted."));
                 }
                 SECRET.check("auth_info.secret", secret.as_str().unwrap_or_default())?;
                 kept_auth(proof, &mut kept)?;
@@ -126,17 +125,16 @@ fn about(fields: &mut Fields, kept: &mut Members) -> Result<(), Problem> {
 }
 
 fn refused(error: DeviceError) -> Problem {
-    match &error {
-        DeviceError::Unknown(_) => NO_DEVICE.plain(),
-        DeviceError::Store(StoreError::Exists { .. }) => DEVICE_EXISTS.because(error.to_string()),
-        DeviceError::Store(StoreError::Missing { what: "product", .. }) => NO_PRODUCT.plain(),
-        DeviceError::Store(StoreError::Missing { what: "gateway", .. }) => {
-            NO_DEVICE.because("`gateway_id` names it.")
-        }
-        DeviceError::Store(StoreError::InUse { .. }) => IN_USE.because(error.to_string()),
-        _ if error.kind() == Kind::Invalid => INVALID.because(error.to_string()),
-        _ => of_engine(error, NO_DEVICE),
+    if let DeviceError::Store(StoreError::Missing { what, .. }) = &error {
+        return match *what {
+            "product" => NO_PRODUCT.plain(),
+            _ => NO_DEVICE.because("`gateway_id` names it."),
+        };
     }
+    if let DeviceError::Store(StoreError::Exists { .. }) = &error {
+        return DEVICE_EXISTS.because(error.to_string());
+    }
+    of_engine(error, NO_DEVICE)
 }
 
 /// A row of a list: what `products` is the names of.
@@ -195,7 +193,8 @@ async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool)
         }
         // Applications read it here; whoever may only look does not get it.
         if call.change().is_ok()
-            && let Some(secret) = call.engine.device_secret(&device.record).map_err(|error| of_engine(error, NO_DEVICE))?
+            && let Some(secret) =
+                call.engine.device_secret(&device.record).map_err(|error| of_engine(error, NO_DEVICE))?
         {
             proof["secret"] = secret.into();
         }
@@ -361,7 +360,9 @@ async fn act(call: Call) -> Result<Json<NewSecret>, Problem> {
 /// A device has one secret and one fingerprint here.
 fn only_primary(fields: &mut Fields, field: &str) -> Result<(), Problem> {
     match fields.word(field, &["PRIMARY", "SECONDARY"])? {
-        Some("SECONDARY") => Err(INVALID.because(format!("`{field}` SECONDARY is not offered; PRIMARY is accepted."))),
+        Some("SECONDARY") => {
+            Err(INVALID.because(format!("`{field}` SECONDARY is not offered; PRIMARY is accepted.")))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -3,9 +3,7 @@
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use otaru_engine::{
-    DeviceKey, GroupError, GroupKey, GroupRequest, GroupRow, NewestDevices, StoreError, Thing,
-};
+use otaru_engine::{DeviceKey, GroupError, GroupKey, GroupRequest, GroupRow, NewestDevices, Thing};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -13,7 +11,7 @@ use super::call::Call;
 use super::input::{ID, name, prose};
 use super::members::{self, Members};
 use super::paging::PageOf;
-use super::refusal::{ENOUGH, EXISTS, INVALID, NO_DEVICE, NO_GROUP, of_engine, of_store};
+use super::refusal::{INVALID, NO_DEVICE, NO_GROUP, of_engine, of_store};
 use crate::problem::Problem;
 use crate::router::Shared;
 
@@ -59,11 +57,7 @@ impl GroupView {
 }
 
 fn refused(error: GroupError) -> Problem {
-    match &error {
-        GroupError::Store(StoreError::Exists { .. }) => EXISTS.because(error.to_string()),
-        GroupError::Store(StoreError::Full { .. }) => ENOUGH.because(error.to_string()),
-        _ => of_engine(error, NO_GROUP),
-    }
+    of_engine(error, NO_GROUP)
 }
 
 async fn create(call: Call) -> Result<(StatusCode, Json<GroupView>), Problem> {
@@ -80,7 +74,11 @@ async fn create(call: Call) -> Result<(StatusCode, Json<GroupView>), Problem> {
     }
     let mut kept = Map::new();
     if let Some(above) = fields.text("super_group_id", ID)? {
-        call.engine.group(&above).await.map_err(of_store)?.ok_or_else(|| NO_GROUP.because("`super_group_id` names it."))?;
+        call.engine
+            .group(&above)
+            .await
+            .map_err(of_store)?
+            .ok_or_else(|| NO_GROUP.because("`super_group_id` names it."))?;
         kept.insert("super_group_id".to_owned(), above.into());
     }
     let made = call.engine.create_group_with(by, request, members::text(&kept)).await;
@@ -170,9 +168,8 @@ async fn act(call: Call) -> Result<StatusCode, Problem> {
         "removeDevice" => false,
         other => {
             let shown: String = other.chars().take(64).collect();
-            return Err(
-                INVALID.because(format!("`action_id` is {shown:?}; addDevice and removeDevice are accepted."))
-            );
+            return Err(INVALID
+                .because(format!("`action_id` is {shown:?}; addDevice and removeDevice are accepted.")));
         }
     };
     let group = found(&call).await?.group_id;

@@ -34,8 +34,11 @@ pub(super) const fn name(max: usize) -> Rule {
     Rule { max, takes: of_name, says: "letters, also Chinese, digits and `_?'#().,&%@!-`" }
 }
 /// The name of a batch task.
-pub(super) const TASK_NAME: Rule =
-    Rule { max: 128, takes: |c| c.is_alphanumeric() || c == '_', says: "letters, also Chinese, digits and `_`" };
+pub(super) const TASK_NAME: Rule = Rule {
+    max: 128,
+    takes: |c| c.is_alphanumeric() || c == '_',
+    says: "letters, also Chinese, digits and `_`",
+};
 /// A key or value of a tag.
 pub(super) const fn tag(max: usize) -> Rule {
     Rule {
@@ -48,7 +51,11 @@ pub(super) const fn tag(max: usize) -> Rule {
 pub(super) const SECRET: Rule = Rule { max: 32, ..ID };
 /// Text for people.
 pub(super) const fn prose(max: usize) -> Rule {
-    Rule { max, takes: |c| !c.is_control() || c == '\n' || c == '\t', says: "text without control characters" }
+    Rule {
+        max,
+        takes: |c| !c.is_control() || c == '\n' || c == '\t',
+        says: "text without control characters",
+    }
 }
 
 fn of_id(c: char) -> bool {
@@ -68,8 +75,9 @@ impl Rule {
     pub(super) fn check(self, field: &str, text: &str) -> Result<(), Problem> {
         let chars = text.chars().count();
         if chars == 0 || chars > self.max {
-            return Err(INVALID
-                .because(format!("`{field}` has {chars} characters; 1 to {} are accepted.", self.max)));
+            return Err(
+                INVALID.because(format!("`{field}` has {chars} characters; 1 to {} are accepted.", self.max))
+            );
         }
         match text.chars().find(|c| !(self.takes)(*c)) {
             None => Ok(()),
@@ -205,7 +213,11 @@ impl Fields {
     }
 
     /// One of these words.
-    pub(super) fn word(&mut self, field: &str, accepted: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+    pub(super) fn word(
+        &mut self,
+        field: &str,
+        accepted: &[&'static str],
+    ) -> Result<Option<&'static str>, Problem> {
         match self.any(field) {
             None => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),

@@ -15,9 +15,7 @@ use super::call::Call;
 use super::input::{Fields, ID, Rule, VERSION, prose, seconds};
 use super::members::{self, Members};
 use super::paging::PageOf;
-use super::refusal::{
-    EXISTS, INVALID, IN_USE, NO_OBJECT, NO_PACKAGE, NO_PRODUCT, of_engine, of_store,
-};
+use super::refusal::{EXISTS, INVALID, NO_OBJECT, NO_PACKAGE, NO_PRODUCT, of_engine, of_store};
 use super::words::{PACKAGE_TYPES, kind_of_package, package_type};
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -69,7 +67,9 @@ impl Location {
         if let Some(sign) = &sign
             && (sign.len() != 64 || !sign.bytes().all(|byte| byte.is_ascii_hexdigit()))
         {
-            return Err(INVALID.because(format!("`{}` is no SHA-256 in 64 hexadecimal digits.", obs.named("sign"))));
+            return Err(
+                INVALID.because(format!("`{}` is no SHA-256 in 64 hexadecimal digits.", obs.named("sign")))
+            );
         }
         let mut shown = json!({"region_name": region, "bucket_name": bucket, "object_key": key});
         if let Some(method) = method {
@@ -101,8 +101,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     };
     let product_id = fields.needed("product_id", ID)?;
     let version = fields.needed("version", VERSION)?;
-    let source_versions =
-        fields.texts("support_source_versions", SOURCES_MAX, VERSION)?.unwrap_or_default();
+    let source_versions = fields.texts("support_source_versions", SOURCES_MAX, VERSION)?.unwrap_or_default();
     let mut kept = Map::new();
     if let Some(description) = fields.text("description", prose(1024))? {
         kept.insert("description".to_owned(), description.into());
@@ -115,9 +114,12 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
         return Err(NO_PRODUCT.because("`product_id` names it."));
     }
     let found = call.engine.ingest_object(by, &location.bucket, &location.key, location.sign).await;
-    let (artifact, file_name) = found.map_err(|error| match &error {
-        ObjectError::NoBucket(_) | ObjectError::Missing { .. } => NO_OBJECT.because(error.to_string()),
-        _ => of_engine(error, INVALID),
+    let (artifact, file_name) = found.map_err(|error| {
+        if matches!(&error, ObjectError::NoBucket(_) | ObjectError::Missing { .. }) {
+            NO_OBJECT.because(error.to_string())
+        } else {
+            of_engine(error, INVALID)
+        }
     })?;
     let request = PackageRequest {
         product_id,
@@ -140,8 +142,12 @@ fn refused(error: PackageError) -> Problem {
         PackageError::Store(StoreError::Exists { .. }) => {
             EXISTS.because("The product has another package of this type and version; delete that one first.")
         }
-        PackageError::Store(StoreError::InUse { .. }) => IN_USE.because(error.to_string()),
-        _ => of_engine(error, NO_PACKAGE),
+        PackageError::Unknown(_)
+        | PackageError::Version { .. }
+        | PackageError::TooManySources(_)
+        | PackageError::FileName(_)
+        | PackageError::CustomInfo(_)
+        | PackageError::Store(_) => of_engine(error, NO_PACKAGE),
     }
 }
 
@@ -168,11 +174,13 @@ async fn view(call: &Call, row: &PackageRow, mut kept: Members, whole: bool) -> 
     }
     if whole {
         // What was made through the native API is in the platform's own bucket.
-        let own = || json!({
-            "region_name": "local",
-            "bucket_name": otaru_engine::OWN_BUCKET,
-            "object_key": format!("{}/{}", row.artifact_id, row.file_name),
-        });
+        let own = || {
+            json!({
+                "region_name": "local",
+                "bucket_name": otaru_engine::OWN_BUCKET,
+                "object_key": format!("{}/{}", row.artifact_id, row.file_name),
+            })
+        };
         let location = kept.remove("obs_location").unwrap_or_else(own);
         shown["file_location"] = json!({ "obs_location": location });
     }
@@ -199,7 +207,8 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     let word = call.asked_for("package_type")?;
     if !PACKAGE_TYPES.contains(&word) {
         let shown: String = word.chars().take(64).collect();
-        return Err(INVALID.because(format!("`package_type` is {shown:?}; {} is accepted.", PACKAGE_TYPES.join(", "))));
+        return Err(INVALID
+            .because(format!("`package_type` is {shown:?}; {} is accepted.", PACKAGE_TYPES.join(", "))));
     }
     let Some(kind): Option<PackageKind> = kind_of_package(word) else {
         return Ok(Json(Listed { packages: Vec::new(), page: PageOf::new(0, None) }));

@@ -32,9 +32,11 @@ impl Paging {
         };
         let limit = match value("limit") {
             None => LIMIT_DEFAULT,
-            Some(text) => text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
-                LIMIT.because(format!("It is {:?} and must be between 1 and {LIMIT_MAX}.", clipped(text)))
-            })?,
+            Some(text) => {
+                text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
+                    LIMIT.because(format!("It is {:?} and must be between 1 and {LIMIT_MAX}.", clipped(text)))
+                })?
+            }
         };
         let offset = match value("offset") {
             None => 0,

@@ -1,9 +1,9 @@
 //! `/products`. The model of a product is opaque here: it is kept and given back as it came.
 
 use axum::Json;
+use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use axum::Router;
 use otaru_engine::{ProductKey, ProductRow, Thing};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,13 +12,12 @@ use super::call::Call;
 use super::input::{Fields, ID, name, prose, seconds};
 use super::members::{self, Members};
 use super::paging::PageOf;
-use super::refusal::{EXISTS, INVALID, IN_USE, NO_PRODUCT, of_engine, of_store};
+use super::refusal::{EXISTS, IN_USE, INVALID, NO_PRODUCT, of_engine, of_store};
 use crate::problem::Problem;
 use crate::router::Shared;
 
-const PROTOCOLS: &[&str] = &[
-    "MQTT", "CoAP", "HTTP", "HTTPS", "Modbus", "ONVIF", "OPC-UA", "OPC-DA", "Other", "TCP", "UDP",
-];
+const PROTOCOLS: &[&str] =
+    &["MQTT", "CoAP", "HTTP", "HTTPS", "Modbus", "ONVIF", "OPC-UA", "OPC-DA", "Other", "TCP", "UDP"];
 const FORMATS: &[&str] = &["json", "binary"];
 /// Services of a product.
 const SERVICES_MAX: usize = 500;
@@ -54,7 +53,8 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
 /// Everything about a product but its id and its name. `is_new`: what is required has to be there.
 fn model(fields: &mut Fields, is_new: bool) -> Result<Members, Problem> {
     let mut members = Map::new();
-    let mut keep = |name: &str, value: Option<Value>| members.extend(value.map(|value| (name.to_owned(), value)));
+    let mut keep =
+        |name: &str, value: Option<Value>| members.extend(value.map(|value| (name.to_owned(), value)));
     keep("device_type", fields.text("device_type", name(32))?.map(Value::String));
     keep("protocol_type", fields.word("protocol_type", PROTOCOLS)?.map(Value::from));
     keep("data_format", fields.word("data_format", FORMATS)?.map(Value::from));
@@ -137,8 +137,7 @@ async fn update(call: Call) -> Result<Json<Value>, Problem> {
     call.space(fields.text("app_id", ID)?.as_deref())?;
     let named = fields.text("name", name(64))?.unwrap_or(row.name);
     members.extend(model(&mut fields, false)?);
-    let changed =
-        call.engine.patch_product(by, &row.product_id, &named, Some(members::text(&members))).await;
+    let changed = call.engine.patch_product(by, &row.product_id, &named, Some(members::text(&members))).await;
     let row = changed.map_err(|error| of_engine(error, NO_PRODUCT))?;
     Ok(Json(view(&call, &row, members, true)))
 }

@@ -29,8 +29,7 @@ pub(super) const LIMIT: Why = why(S::BAD_REQUEST, "IOTDA.000017", "Invalid limit
 pub(super) const PAGING: Why = why(S::BAD_REQUEST, "IOTDA.000018", "Invalid paging parameter.");
 pub(super) const UNKNOWN_CALLER: Why = why(S::UNAUTHORIZED, "IOTDA.000002", "Authentication failed.");
 pub(super) const TOKEN: Why = why(S::FORBIDDEN, "IOTDA.000004", "Invalid access token.");
-pub(super) const FORBIDDEN: Why =
-    why(S::FORBIDDEN, "IOTDA.000022", "The user does not have the permission.");
+pub(super) const FORBIDDEN: Why = why(S::FORBIDDEN, "IOTDA.000022", "The user does not have the permission.");
 pub(super) const NOT_OFFERED: Why =
     why(S::NOT_FOUND, "IOTDA.000029", "The requested URL is not offered by this server.");
 pub(super) const NO_SPACE: Why = why(S::FORBIDDEN, "IOTDA.001000", "The resource space does not exist.");

@@ -22,8 +22,7 @@ use time::macros::format_description;
 type HmacSha256 = Hmac<Sha256>;
 
 /// What stays as it is in the canonical form.
-const ESCAPED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What stands in for the digest of a body that was not signed.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
@@ -65,9 +64,13 @@ pub(crate) enum SignatureError {
     DateNotSigned,
     #[error("`X-Sdk-Date` is {0:?}; the form YYYYMMDDTHHMMSSZ is accepted")]
     Date(String),
-    #[error("the request was signed {0} s from the time of this server, and {1} s are accepted; set the clock")]
+    #[error(
+        "the request was signed {0} s from the time of this server, and {1} s are accepted; set the clock"
+    )]
     Late(i64, i64),
-    #[error("the scope of `Credential` is {0:?}; DATE/REGION/iotdm with the date of `X-Sdk-Date` is accepted")]
+    #[error(
+        "the scope of `Credential` is {0:?}; DATE/REGION/iotdm with the date of `X-Sdk-Date` is accepted"
+    )]
     Scope(String),
     #[error("`X-Sdk-Content-Sha256` is accepted for uploads of forms only")]
     Unsigned,
@@ -184,7 +187,8 @@ impl Signed {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<String, SignatureError> {
-        let mut text = format!("{method}\n{}\n{}\n", canonical_path(uri.path()), canonical_query(uri.query()));
+        let mut text =
+            format!("{method}\n{}\n{}\n", canonical_path(uri.path()), canonical_query(uri.query()));
         for name in &self.headers {
             let value = headers.get(name.as_str()).map(|value| value.as_bytes()).unwrap_or_default();
             // As bytes on the wire; a value that is no UTF-8 cannot have been signed by any client.
@@ -286,8 +290,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
     (rest.is_empty() && !pairs.is_empty()).then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }

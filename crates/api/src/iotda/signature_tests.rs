@@ -155,7 +155,9 @@ fn the_scope_of_a_derived_key_has_the_day_a_region_and_the_service() {
         signed.check_head(&vector.headers(), NOW, WINDOW)
     };
     assert_eq!(with("20260131/anywhere/iotdm"), Ok(()));
-    for wrong in ["20260130/r/iotdm", "20260131/r/iotda", "20260131//iotdm", "20260131/r", "20260131/r/iotdm/x", ""] {
+    for wrong in
+        ["20260130/r/iotdm", "20260131/r/iotda", "20260131//iotdm", "20260131/r", "20260131/r/iotdm/x", ""]
+    {
         assert!(matches!(with(wrong), Err(SignatureError::Scope(_))), "{wrong}");
     }
 }
@@ -178,8 +180,11 @@ fn a_body_is_left_out_of_the_signature_for_forms_only() {
 #[test]
 fn the_parts_of_the_header_may_stand_apart_or_close_together() {
     let good = "Access=AK, SignedHeaders=host;x-sdk-date, Signature=00ff";
-    for text in [good, "Access=AK,SignedHeaders=host;x-sdk-date,Signature=00ff", "Access=AK,   SignedHeaders=host;x-sdk-date ,  Signature=00FF"]
-    {
+    for text in [
+        good,
+        "Access=AK,SignedHeaders=host;x-sdk-date,Signature=00ff",
+        "Access=AK,   SignedHeaders=host;x-sdk-date ,  Signature=00FF",
+    ] {
         let signed = Signed::parse(&format!("SDK-HMAC-SHA256 {text}")).unwrap().unwrap();
         assert_eq!((signed.access_key.as_str(), signed.signature), ("AK", vec![0, 255]), "{text}");
     }

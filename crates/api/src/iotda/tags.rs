@@ -53,13 +53,17 @@ async fn bind(call: Call) -> Result<StatusCode, Problem> {
     of_devices(&mut fields)?;
     let pairs = pairs(&mut fields)?;
     if let Some((key, _)) = pairs.iter().find(|(key, _)| key.starts_with("iot_")) {
-        return Err(TAG_RESERVED.because(format!("`tag_key` is {key:?}; keys that begin with iot_ are not accepted.")));
+        return Err(TAG_RESERVED
+            .because(format!("`tag_key` is {key:?}; keys that begin with iot_ are not accepted.")));
     }
     let device = device(&call, &mut fields).await?;
     let mut tags = device.record.row.tags;
     tags.extend(pairs);
     if tags.len() > TAGS_MAX {
-        return Err(ENOUGH.because(format!("The device would have {} tags; at most {TAGS_MAX} are accepted.", tags.len())));
+        return Err(ENOUGH.because(format!(
+            "The device would have {} tags; at most {TAGS_MAX} are accepted.",
+            tags.len()
+        )));
     }
     change(&call, by, device.record.row.device_id.as_str(), tags).await
 }
@@ -109,6 +113,7 @@ async fn query(call: Call) -> Result<Json<Listed>, Problem> {
     let page = call.paging()?.rows(DeviceKey);
     let (views, total) = call.engine.newest_devices(filter, page).await.map_err(of_store)?;
     let last = views.last().map(|view| view.record.row.key.0);
-    let resources = views.into_iter().map(|view| Resource { resource_id: view.record.row.device_id.to_string() });
+    let resources =
+        views.into_iter().map(|view| Resource { resource_id: view.record.row.device_id.to_string() });
     Ok(Json(Listed { resources: resources.collect(), page: PageOf::new(total.n, last) }))
 }

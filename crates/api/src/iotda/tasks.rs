@@ -24,7 +24,7 @@ use super::call::Call;
 use super::input::{self, DEVICE_ID, Fields, ID, Rule, TASK_NAME, seconds};
 use super::members::{self, Members};
 use super::paging::Paging;
-use super::refusal::{INVALID, NOT_NOW, NO_GROUP, NO_PACKAGE, NO_TASK, of_engine, of_store};
+use super::refusal::{INVALID, NO_GROUP, NO_PACKAGE, NO_TASK, NOT_NOW, of_engine, of_store};
 use super::words::{
     OTHER_TASKS, Progress, SubError, SubStatus, TaskStatus, error_of, has_begun, kind_of_task, not_done,
     output, refused_target, task_type,
@@ -130,7 +130,8 @@ impl Task {
         }
         // What was made through the native API has nothing that was sent.
         shown.entry("document").or_insert_with(|| {
-            let ids: Vec<&str> = self.row.packages.iter().map(|package| package.package_id.as_str()).collect();
+            let ids: Vec<&str> =
+                self.row.packages.iter().map(|package| package.package_id.as_str()).collect();
             json!({ "package_ids": ids })
         });
         shown.insert("task_id".to_owned(), self.row.campaign_id.clone().into());
@@ -182,20 +183,16 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
         sent.remove("targets");
     }
     let kept = Kept { sent, refused, expected };
-    let request = CampaignRequest {
-        name,
-        package_ids,
-        devices,
-        policy,
-        ext_info,
-        start: start_at.is_none(),
-        start_at,
-    };
+    let request =
+        CampaignRequest { name, package_ids, devices, policy, ext_info, start: start_at.is_none(), start_at };
     let made = call.engine.create_campaign_with(by, request, kept.text()).await;
-    let row = made.map_err(|error| match &error {
-        CampaignError::UnknownPackage(_) => NO_PACKAGE.because(error.to_string()),
-        CampaignError::UnknownGroup(_) => NO_GROUP.because(error.to_string()),
-        _ => of_engine(error, NO_TASK),
+    let row = made.map_err(|error| {
+        if let CampaignError::UnknownGroup(_) = &error {
+            NO_GROUP.because(error.to_string())
+        } else {
+            // Gone since it was looked at.
+            of_engine(error, NO_PACKAGE)
+        }
     })?;
     let task = Task::new(row, &Counts::default(), Kept { sent: shown, ..kept });
     Ok((StatusCode::CREATED, Json(task.view(usize::MAX))))
@@ -235,8 +232,7 @@ fn policy_of(
         shown.insert("schedule_time".to_owned(), text.into());
         start_at = Some(at);
     }
-    let (count, minutes) =
-        (asked.number("retry_count", 0..=5)?, asked.number("retry_interval", 0..=1_440)?);
+    let (count, minutes) = (asked.number("retry_count", 0..=5)?, asked.number("retry_interval", 0..=1_440)?);
     match (count, minutes) {
         (None, None) => {}
         (Some(count), Some(minutes)) => {
@@ -256,7 +252,8 @@ fn policy_of(
 fn package_ids(fields: &mut Fields, sent: &mut Members) -> Result<Vec<String>, Problem> {
     let needed = "`document.package_ids` is required.";
     let mut document = fields.object("document")?.ok_or_else(|| INVALID.because(needed))?;
-    if let Some(ids) = document.texts("package_ids", PACKAGES_MAX, PACKAGE_ID)?.filter(|ids| !ids.is_empty()) {
+    if let Some(ids) = document.texts("package_ids", PACKAGES_MAX, PACKAGE_ID)?.filter(|ids| !ids.is_empty())
+    {
         sent.insert("document".to_owned(), json!({ "package_ids": ids }));
         return Ok(ids);
     }
@@ -323,10 +320,8 @@ async fn sorted(
         }
         match known {
             Some(device) if device.product_id == product => keys.push(device.key),
-            other => refused.push(Refused {
-                target: target.clone(),
-                product: other.map(|device| device.product_id),
-            }),
+            other => refused
+                .push(Refused { target: target.clone(), product: other.map(|device| device.product_id) }),
         }
     }
     Ok((keys, refused))
@@ -354,14 +349,18 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
             return Ok(Json(Listed { batchtasks: Vec::new(), page: TaskPage { count: 0, marker: None } }));
         }
         let shown: String = word.chars().take(64).collect();
-        return Err(INVALID.because(format!("`task_type` is {shown:?}; firmwareUpgrade and softwareUpgrade are accepted.")));
+        return Err(INVALID.because(format!(
+            "`task_type` is {shown:?}; firmwareUpgrade and softwareUpgrade are accepted."
+        )));
     };
     let status = match call.asked("status") {
         None => None,
-        Some(word) => Some(TaskStatus::ALL.into_iter().find(|status| status.name() == word).ok_or_else(|| {
-            let shown: String = word.chars().take(64).collect();
-            INVALID.because(format!("`status` is {shown:?}, which is no status of a task."))
-        })?),
+        Some(word) => {
+            Some(TaskStatus::ALL.into_iter().find(|status| status.name() == word).ok_or_else(|| {
+                let shown: String = word.chars().take(64).collect();
+                INVALID.because(format!("`status` is {shown:?}, which is no status of a task."))
+            })?)
+        }
     };
     let before = match &paging.marker {
         None => None,
@@ -405,7 +404,8 @@ async fn in_status(
     let (mut fitting, mut looked_at, mut last) = (Vec::new(), 0, None);
     while looked_at < LOOKED_AT_MAX {
         let page = Newest { before: last, skip: 0, limit: 100 };
-        let found = call.engine.newest_campaigns(kind, Some(status.states()), page).await.map_err(of_store)?.0;
+        let found =
+            call.engine.newest_campaigns(kind, Some(status.states()), page).await.map_err(of_store)?.0;
         looked_at += found.len();
         last = found.last().map(|(row, _)| row.key);
         if last.is_none() {
@@ -463,10 +463,13 @@ async fn show(call: Call) -> Result<Json<Shown>, Problem> {
     let task = Task::found(&call).await?;
     let status = match call.asked("task_detail_status") {
         None => None,
-        Some(word) => Some(SubStatus::ALL.into_iter().find(|status| status.name() == word).ok_or_else(|| {
-            let shown: String = word.chars().take(64).collect();
-            INVALID.because(format!("`task_detail_status` is {shown:?}, which is no status of a sub-task."))
-        })?),
+        Some(word) => {
+            Some(SubStatus::ALL.into_iter().find(|status| status.name() == word).ok_or_else(|| {
+                let shown: String = word.chars().take(64).collect();
+                INVALID
+                    .because(format!("`task_detail_status` is {shown:?}, which is no status of a sub-task."))
+            })?)
+        }
     };
     let paging = call.paging()?;
     let (task_details, page) = match call.asked("target") {
@@ -487,9 +490,9 @@ async fn one_detail(
     let found = match refused {
         Some(at) => Some((Detail::refused(&task.kept.refused[at]), at as u128 + 1)),
         None => match call.engine.deployment_runs(&task.row.campaign_id, target).await {
-            Ok(runs) => runs.first().and_then(|view| {
-                Some((Detail::of(view, has_begun(&task.row))?, record_of(view.key)))
-            }),
+            Ok(runs) => runs
+                .first()
+                .and_then(|view| Some((Detail::of(view, has_begun(&task.row))?, record_of(view.key)))),
             Err(CampaignError::NotOn { .. }) => None,
             Err(error) => return Err(of_engine(error, NO_TASK)),
         },
@@ -536,15 +539,16 @@ async fn details(
             usize::try_from(record.saturating_sub(1)).unwrap_or(usize::MAX).min(refused.len())
         }
         Some(_) | None => {
-            let before = marker.map(|record| {
-                DeploymentKey(i64::try_from(record - DEPLOYMENTS_FROM).unwrap_or(i64::MAX))
-            });
+            let before = marker
+                .map(|record| DeploymentKey(i64::try_from(record - DEPLOYMENTS_FROM).unwrap_or(i64::MAX)));
             let page = Newest { before, skip: paging.offset, limit: paging.limit };
-            let views = call.engine.newest_deployments(&task.row, filter.clone(), page).await.map_err(of_store)?;
+            let views =
+                call.engine.newest_deployments(&task.row, filter.clone(), page).await.map_err(of_store)?;
             if views.is_empty() && skip > 0 {
                 // What there is before the refused ones was left out.
                 let page = Newest { before, skip: 0, limit: paging.offset };
-                let left_out = call.engine.newest_deployments(&task.row, filter, page).await.map_err(of_store)?;
+                let left_out =
+                    call.engine.newest_deployments(&task.row, filter, page).await.map_err(of_store)?;
                 skip -= left_out.len().min(skip);
             } else {
                 skip = 0;
@@ -652,7 +656,8 @@ async fn all_targets(call: &Call, task: &Task, act: Act) -> Result<Vec<String>, 
     let (mut targets, mut before) = (Vec::new(), None);
     while targets.len() < TARGETS_MAX {
         let page = Newest { before, skip: 0, limit: 1_000 };
-        let views = call.engine.newest_deployments(&task.row, filter.clone(), page).await.map_err(of_store)?;
+        let views =
+            call.engine.newest_deployments(&task.row, filter.clone(), page).await.map_err(of_store)?;
         let Some(last) = views.last() else { break };
         before = Some(last.key);
         targets.extend(views.into_iter().map(|view| view.device_id));

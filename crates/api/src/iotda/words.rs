@@ -145,7 +145,13 @@ impl Progress {
         }
         progress.fail += refused;
         if let Some(expected) = expected.filter(|_| !row.filled) {
-            progress.waitting += expected.saturating_sub(counts.total());
+            // What is not prepared yet waits, and never will be once the campaign is cancelled.
+            let rest = expected.saturating_sub(counts.total());
+            if row.state == CampaignState::Cancelled {
+                progress.stopped += rest;
+            } else {
+                progress.waitting += rest;
+            }
         }
         progress.total = SubStatus::ALL.iter().map(|status| *progress.part(*status)).sum();
         progress
@@ -279,10 +285,7 @@ pub(super) fn error_of(view: &DeploymentView, status: SubStatus) -> Option<SubEr
 /// Why a target became no deployment.
 pub(super) fn refused_target(product: Option<&str>) -> SubError {
     match product {
-        None => SubError {
-            error_code: "IOTDA.014000",
-            error_msg: "The device does not exist.".to_owned(),
-        },
+        None => SubError { error_code: "IOTDA.014000", error_msg: "The device does not exist.".to_owned() },
         Some(product) => SubError {
             error_code: "IOTDA.014307",
             error_msg: format!("The device is of product {product}, which the packages are not for."),

@@ -78,8 +78,7 @@ async fn create(
     may: May<Administer>,
     Json(asked): Json<NewAccessKey>,
 ) -> Result<(StatusCode, Answer<MadeAccessKey>), Problem> {
-    let Made { row, secret, project_id } =
-        engine.create_access_key(&may.by, &asked.name, asked.role).await?;
+    let Made { row, secret, project_id } = engine.create_access_key(&may.by, &asked.name, asked.role).await?;
     Ok((StatusCode::CREATED, Answer(MadeAccessKey { row: row.into(), secret_key: secret, project_id })))
 }
 

@@ -132,11 +132,7 @@ async fn change(
     responses((status = 204, description = "It is gone, and its id is free")),
     extensions(("x-codes" = json!(["not_found", "in_use"]))),
 )]
-async fn delete(
-    State(engine): State<Engine>,
-    may: May<Change>,
-    Id(id): Id,
-) -> Result<StatusCode, Problem> {
+async fn delete(State(engine): State<Engine>, may: May<Change>, Id(id): Id) -> Result<StatusCode, Problem> {
     engine.delete_product(&may.by, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! The machinery of these tests: a house with an API, callers with a role, and devices that speak.
+//! The machinery of these tests and of those in `tests/iotda`: a house with an API, callers with a role, and devices that speak.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -318,7 +318,7 @@ impl Gadget {
 
     /// Waits to be asked for its version, answers, and waits for the notice.
     pub async fn told_when_running(&mut self, version: &str) -> Notice {
-        self.next(|delivery| said(delivery, "version_query")).await;
+        self.asked_for_version().await;
         self.runs(version).await;
         let paras = self.next(|delivery| said(delivery, "upgrade")).await;
         let url = text(&paras["url"]);
@@ -331,9 +331,14 @@ impl Gadget {
         }
     }
 
+    /// Waits to be asked for its version.
+    pub async fn asked_for_version(&mut self) {
+        self.next(|delivery| said(delivery, "version_query")).await;
+    }
+
     /// Waits to be asked for its versions, answers that both are `v1`, and waits for a notice of this type.
     pub async fn told_by(&mut self, event_type: &str) -> Value {
-        self.next(|delivery| said(delivery, "version_query")).await;
+        self.asked_for_version().await;
         self.report("version_report", json!({"fw_version": "v1", "sw_version": "v1"})).await;
         self.next(|delivery| said(delivery, event_type)).await
     }

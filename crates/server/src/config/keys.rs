@@ -69,8 +69,15 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// Environment variables of ours that are no keys: secrets, the addresses of other commands, and the file itself.
-pub(super) const OTHER_VARIABLES: &[&str] =
-    &["OTARU_ADMIN_TOKEN", "OTARU_MASTER_KEY", "OTARU_NEW_MASTER_KEY", "OTARU_CONFIG", "OTARU_URL", "OTARU_TOKEN", "OTARU_CA"];
+pub(super) const OTHER_VARIABLES: &[&str] = &[
+    "OTARU_ADMIN_TOKEN",
+    "OTARU_MASTER_KEY",
+    "OTARU_NEW_MASTER_KEY",
+    "OTARU_CONFIG",
+    "OTARU_URL",
+    "OTARU_TOKEN",
+    "OTARU_CA",
+];
 
 /// What keys begin with whose rest is the name of a bucket.
 pub(super) const BUCKETS: &str = "buckets.";

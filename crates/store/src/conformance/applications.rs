@@ -118,11 +118,8 @@ pub(super) async fn lists_with_the_newest_first_are_paged_and_counted(world: &Wo
     assert_eq!(only(nobodys).await, []);
     let later = NewestDevices { from: Some(otaru_core::WallTime(NOW.0 + 1)), ..Default::default() };
     assert_eq!(only(later).await, []);
-    let sooner = NewestDevices {
-        from: Some(NOW),
-        until: Some(otaru_core::WallTime(NOW.0 + 1)),
-        ..Default::default()
-    };
+    let sooner =
+        NewestDevices { from: Some(NOW), until: Some(otaru_core::WallTime(NOW.0 + 1)), ..Default::default() };
     assert_eq!(only(sooner).await.len(), 7);
     let child = NewDevice {
         gateway_id: Some(record.row.device_id.clone()),

@@ -56,8 +56,11 @@ impl Tables {
         name: Option<&str>,
         page: Newest<GroupKey>,
     ) -> Result<(Vec<GroupRow>, Total), StoreError> {
-        let all =
-            self.groups.iter().rev().filter(|(_, group)| name.is_none_or(|name| group.row.name.contains(name)));
+        let all = self
+            .groups
+            .iter()
+            .rev()
+            .filter(|(_, group)| name.is_none_or(|name| group.row.name.contains(name)));
         Ok(rows(paged(all.map(|(key, group)| (*key, group.shown())), page)))
     }
 

@@ -38,11 +38,10 @@ impl Tx<'_> {
             }
         }
         // As many as people made.
-        let keys: Vec<(String, Vec<u8>)> = self.conn.all(
-            "SELECT access_key, sealed_secret FROM access_key ORDER BY key",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let keys: Vec<(String, Vec<u8>)> =
+            self.conn.all("SELECT access_key, sealed_secret FROM access_key ORDER BY key", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         for (access_key, sealed) in keys {
             let again = reseal(&access_key_context(&access_key), &sealed)?;
             self.conn.run(

@@ -28,7 +28,10 @@ const MAY: &[(&str, &str)] = &[
     ("UPDATE life", "one row"),
     ("FROM project", "one row"),
     ("FROM master_key", "one row"),
-    ("SELECT count(*) FROM (SELECT", "stops at the first ten thousand; where few hold, a reader's time limit ends it"),
+    (
+        "SELECT count(*) FROM (SELECT",
+        "stops at the first ten thousand; where few hold, a reader's time limit ends it",
+    ),
     ("FROM access_key", "there are as many as people made; the list is given whole"),
     ("FROM token", "there are as many as people made; the list is given whole"),
     ("count(*) FROM device_group WHERE project", "at most ten thousand, once for each new group"),
