@@ -157,7 +157,7 @@ def the_default_resource_space_may_be_named(s):
 
 
 def a_product_keeps_everything_that_was_said_of_it(s):
-    said = {"product_id": s.name("own_id"), "name": s.name("Pump's (no. 1)"), "device_type": "Pump", "protocol_type": "MQTT",
+    said = {"product_id": s.name("own_id"), "name": s.name("Pump's(no.1)"), "device_type": "Pump", "protocol_type": "MQTT",
             "data_format": "json", "manufacturer_name": "acme", "industry": "water", "description": "the small one",
             "app_id": s.app_id(), "service_capabilities": SERVICES}
     made = s.ask("create_product", body=v5.AddProduct(**said))
@@ -245,7 +245,7 @@ def a_wrong_product_is_refused(s):
 
 def a_device_keeps_everything_that_was_said_of_it(s):
     product = s.product()
-    said = {"device_id": s.name("own-id"), "node_id": s.name("sn"), "device_name": "pump 1 (hall)", "product_id": product,
+    said = {"device_id": s.name("own-id"), "node_id": s.name("sn"), "device_name": "泵_1(hall)?'#.,&%@!-", "product_id": product,
             "description": "hall 1", "app_id": s.app_id(), "extension_info": {"line": 4, "of": ["a", {"b": None}]}}
     made = s.ask("add_device", body=v5.AddDevice(
         **said, auth_info=v5.AuthInfo(auth_type="SECRET", secret="s3cret-pump_0001", secure_access=True, timeout=0),
@@ -262,6 +262,13 @@ def a_device_keeps_everything_that_was_said_of_it(s):
     has(shown["auth_info"], auth_type="SECRET", secret="s3cret-pump_0001", secure_access=True)
     without = lambda device: {name: value for name, value in device.items() if name != "auth_info"}
     same(without(shown), without(made), "it is shown as it was made")
+
+
+def a_device_may_have_a_name_with_blanks(s):
+    device = s.device(s.product(), device_name="pump 1")
+    has(s.ask("show_device", device_id=device["device_id"]), device_name="pump 1")
+    has(s.ask("update_device", device_id=device["device_id"], body=v5.UpdateDevice(device_name="pump 1 north")),
+        device_name="pump 1 north")
 
 
 def a_device_without_an_id_and_a_secret_gets_both(s):
@@ -289,9 +296,9 @@ def a_device_with_a_certificate_has_a_fingerprint_that_can_be_reset(s):
     s.refused(404, "IOTDA.014000", "reset_fingerprint", device_id="nobody", body=v5.ResetFingerprint(fingerprint=first))
 
 
-def a_device_behind_a_gateway_belongs_to_it_and_may_move(s):
+def a_device_behind_a_gateway_belongs_to_it(s):
     product = s.product()
-    one, other = (s.device(product)["device_id"] for _ in range(2))
+    one = s.device(product)["device_id"]
     child = s.device(product, gateway_id=one)
     has(child, gateway_id=one, node_type="ENDPOINT", status="INACTIVE")
     child = child["device_id"]
@@ -300,20 +307,28 @@ def a_device_behind_a_gateway_belongs_to_it_and_may_move(s):
     same(listed(gateway_id=one, is_cascade_query=True), [child], "in cascade too")
     same(listed(gateway_id=one, is_cascade_query=False), [child], "and without")
     s.refused((400, 403, 409), None, "delete_device", device_id=one)
-    s.ask("change_gateway", device_id=child, body=v5.ChangeGateway(gateway_id=other))
-    has(s.ask("show_device", device_id=child), gateway_id=other, node_type="ENDPOINT")
-    same((listed(gateway_id=one), listed(gateway_id=other)), ([], [child]), "it has moved")
     s.refused(403, "IOTDA.014038", "freeze_device", device_id=child)
     s.refused((400, 403), None, "add_device", body=v5.AddDevice(node_id=s.name("n"), product_id=product, gateway_id=child))
-    s.refused(404, "IOTDA.014000", "change_gateway", device_id="nobody", body=v5.ChangeGateway(gateway_id=other))
-    s.ask("delete_device", device_id=one)
     s.ask("delete_device", device_id=child)
-    s.ask("delete_device", device_id=other)
+    s.ask("delete_device", device_id=one)
+
+
+def a_device_moves_from_one_gateway_to_another(s):
+    product = s.product()
+    one, other = (s.device(product)["device_id"] for _ in range(2))
+    child = s.device(product, gateway_id=one)["device_id"]
+    s.ask("change_gateway", device_id=child, body=v5.ChangeGateway(gateway_id=other))
+    has(s.ask("show_device", device_id=child), gateway_id=other, node_type="ENDPOINT")
+    behind = lambda gateway: [row["device_id"] for row in s.ask("list_devices", gateway_id=gateway)["devices"]]
+    same((behind(one), behind(other)), ([], [child]), "it has moved")
+    s.refused(404, "IOTDA.014000", "change_gateway", device_id="nobody", body=v5.ChangeGateway(gateway_id=other))
+    s.refused((400, 403, 404), None, "change_gateway", device_id=child, body=v5.ChangeGateway(gateway_id="nobody"))
+    s.ask("delete_device", device_id=one)
 
 
 def devices_are_listed_newest_first_and_page_by_page(s):
     product = s.product()
-    made = [s.device(product, device_name=s.name("one of five"), extension_info={"a": 1}) for _ in range(5)]
+    made = [s.device(product, device_name=s.name("one-of-five"), extension_info={"a": 1}) for _ in range(5)]
     ids = [device["device_id"] for device in made]
     same(s.pages("list_devices", "devices", "device_id", 5, product_id=product), ids[::-1], "newest first")
     listed = lambda **filters: [row["device_id"] for row in s.ask("list_devices", **filters)["devices"]]
@@ -483,7 +498,7 @@ def groups_are_listed_newest_first_and_page_by_page(s):
 def members_of_a_group_are_listed_page_by_page(s):
     product, one = s.product(), group(s)["group_id"]
     same(s.ask("show_devices_in_group", group_id=one)["devices"], [], "at first there are none")
-    devices = [s.device(product, device_name="in a group") for _ in range(5)]
+    devices = [s.device(product, device_name="in-a-group") for _ in range(5)]
     for device in devices:
         put_in(s, one, device["device_id"])
     found = s.pages("show_devices_in_group", "devices", "device_id", 5, group_id=one)
@@ -814,6 +829,11 @@ def a_stopped_target_can_be_run_again_while_its_task_goes_on(s):
     again = s.ask("retry_batch_task", task_id=task, body=v5.BatchTargets(targets=[devices[0]]))
     same(again, {"targets": [{"target": devices[0], "status": "success"}]}, "it is run again")
     s.until_counted(task, processing=2, stopped=0)
+    s.ask("stop_batch_task", task_id=task, body=v5.BatchTargets(targets=[devices[1]]))
+    s.until_counted(task, processing=1, stopped=1)
+    again = s.ask("retry_batch_task", task_id=task, body=v5.BatchTargets())
+    same(again, {"targets": [{"target": devices[1], "status": "success"}]}, "without targets those that were stopped are run again")
+    s.until_counted(task, processing=2, stopped=0)
 
 
 def sub_tasks_are_filtered_and_shown_page_by_page(s):
@@ -924,12 +944,22 @@ def targets_that_cannot_be_upgraded_fail_with_a_reason(s):
     s.ask("delete_batch_task", task_id=alone)
 
 
-def several_packages_are_each_for_their_product(s):
+def packages_of_several_products_are_refused(s):
     pump, valve = s.product(), s.product()
-    [of_pump], [of_valve] = s.device_ids(pump, 1), s.device_ids(valve, 1)
-    packages = [s.package(pump), s.package(valve)]
-    task = s.task(None, [of_pump, of_valve], document={"package_ids": packages})
-    s.until_counted(task, total=2, processing=2)
+    devices, packages = s.device_ids(pump, 1) + s.device_ids(valve, 1), [s.package(pump), s.package(valve)]
+    said = s.refused(400, "IOTDA.000006", "create_batch_task", body=s.task_body(None, devices, document={"package_ids": packages}))
+    check("product" in said, "the message says why", said)
+
+
+def stopping_without_targets_names_all_that_were_stopped(s):
+    product = s.product()
+    devices, package = s.device_ids(product, 120), s.package(product)
+    task = s.task(package, devices)
+    shown = s.until_counted(task, processing=120)[0]
+    same(shown["targets"], devices, "more than a page of targets is shown too")
+    stopped = s.ask("stop_batch_task", task_id=task, body=v5.BatchTargets())["targets"]
+    same(sorted(row["target"] for row in stopped), sorted(devices), "every one")
+    s.until_status(task, "Stopped")
 
 
 def a_package_in_use_and_a_task_under_way_stay(s):

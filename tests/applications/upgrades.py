@@ -71,6 +71,11 @@ def a_whole_campaign_runs_from_a_product_to_its_last_device(s):
     s.refused(404, None, "show_product", product_id=product)
 
 
+def says_why(found, words):
+    """More words may follow."""
+    check(found.startswith(words), f"the error begins with {words!r}", found)
+
+
 # --- What becomes of a target -------------------------------------------------------------------------------
 
 
@@ -119,7 +124,8 @@ def a_device_with_another_secret_has_to_use_it(s):
     same(device.connect(), None, "the new one is")
     s.ask("reset_device_secret", body=v5.ResetDeviceSecret(secret="a-third-secret", force_disconnect=False), **reset)
     device.say_versions(device.id)
-    until(lambda: True if s.ask("show_device", device_id=device.id).get("fw_version") else None, "its versions")
+    arrived = lambda: True if device.lost.is_set() or s.ask("show_device", device_id=device.id).get("fw_version") else None
+    until(arrived, "its versions")
     check(not device.lost.is_set(), "the connection goes on")
 
 
@@ -168,7 +174,7 @@ def a_task_in_which_some_failed_is_a_partial_success_and_may_be_retried(s):
     task = s.task(s.package(product), [good.id, bad.id])
     shown, details = s.until_status(task, "PartialSuccess")
     has(shown["task_progress"], total=2, success=1, fail=1)
-    same(details[bad.id]["error"]["error_msg"], "Integrity check failure for new downloaded package", "it says why")
+    says_why(details[bad.id]["error"]["error_msg"], "Integrity check failure for new downloaded package")
     s.refused(403, None, "stop_batch_task", task_id=task, body=v5.BatchTargets())
     s.refused(403, None, "confirm_batch_task", task_id=task, body=v5.BatchTargets())
     [row] = s.ask("retry_batch_task", task_id=task, body=v5.BatchTargets(targets=[good.id]))["targets"]
@@ -188,8 +194,8 @@ def a_task_in_which_all_failed_has_failed(s):
     task = s.task(s.package(product), [device.id for device in devices])
     shown, details = s.until_status(task, "Fail")
     has(shown["task_progress"], total=2, fail=2)
-    same(details[devices[0].id]["error"]["error_msg"], "Not enough storage for the new firmware package", "code 5 in words")
-    same(details[devices[1].id]["error"]["error_msg"], "Out of memory during downloading process", "code 9 in words")
+    says_why(details[devices[0].id]["error"]["error_msg"], "Not enough storage for the new firmware package")
+    says_why(details[devices[1].id]["error"]["error_msg"], "Out of memory during downloading process")
     s.ask("delete_batch_task", task_id=task)
 
 
@@ -222,7 +228,7 @@ def two_upgrades_of_one_device_at_once_are_a_conflict(s):
     until(lambda: True if device.fetched else None, "the first upgrade under way")
     second = s.task(s.package(product, version="3.0.0"), [device.id])
     _, details = s.until_status(second, "Fail")
-    same(details[device.id]["error"]["error_msg"], "Task Conflict", "it says why")
+    says_why(details[device.id]["error"]["error_msg"], "Task Conflict")
     hold.set()
     s.until_status(first, "Success")
 
@@ -285,7 +291,7 @@ def a_device_that_never_comes_fails_after_its_time(s):
     device = s.device(product)["device_id"]
     task = s.task(s.package(product), [device])
     _, details = s.until_status(task, "Fail")
-    same(details[device]["error"]["error_msg"], "Waiting for the device online timeout", "it says why")
+    says_why(details[device]["error"]["error_msg"], "Waiting for the device online timeout")
     s.ask("delete_batch_task", task_id=task)
 
 
@@ -294,7 +300,7 @@ def a_device_that_never_answers_fails_after_its_time(s):
     device = online(s, product, silent=True)
     task = s.task(s.package(product), [device.id])
     _, details = s.until_status(task, "Fail")
-    same(details[device.id]["error"]["error_msg"], "Waiting for report device firmware version timeout", "it says why")
+    says_why(details[device.id]["error"]["error_msg"], "Waiting for report device firmware version timeout")
 
 
 IMPATIENT_RUNS = [a_device_that_never_comes_fails_after_its_time, a_device_that_never_answers_fails_after_its_time]
