@@ -1,9 +1,12 @@
 """Every call that campaigns need, one at a time. The name of a run is what it holds to be true."""
+import contextlib
 import inspect
 import os
 from datetime import datetime, timedelta, timezone
 
 import huaweicloudsdkiotda.v5 as v5
+from huaweicloudsdkcore.region.region import Region
+from huaweicloudsdkiotda.v5.region.iotda_region import IoTDARegion
 
 from server import BUCKET
 from stage import MARKER, TIME, check, looks, same, without_nulls
@@ -43,7 +46,7 @@ def has(found, **wanted):
 
 
 def a_wrong_secret_is_not_let_in(s):
-    s.application(secret_key=s.server.secret_key + "0").refused(401, "IOTDA.000002", "list_products")
+    s.application(secret_key=s.server.key["secret_key"] + "0").refused(401, "IOTDA.000002", "list_products")
 
 
 def an_unknown_access_key_is_not_let_in(s):
@@ -62,6 +65,44 @@ def a_client_that_was_told_no_project_is_told_so(s):
     if s.scheme == "SDK-HMAC-SHA256":  # with a region the client would ask the identity service first
         said = s.application(project_id=None).refused(403, None, "list_products")
         check("project" in said, "the message says what is missing", said)
+
+
+def a_client_that_was_told_a_region_asks_for_its_project(s):
+    with environment("HUAWEICLOUD_SDK_IAM_ENDPOINT", s.server.url):
+        app = s.application(project_id=None, region=Region(f"region-{s.number}", s.server.url))
+        app.ask("list_products")
+    check(f"/v5/iot/{s.server.key['project_id']}/" in app.answer.request.url, "it was told its project", app.answer.request.url)
+
+
+def a_client_is_pointed_here_by_its_environment(s):
+    with environment("HUAWEICLOUD_SDK_REGION_IOTDA_CN_NORTH_4", s.server.url):
+        s.application(region=IoTDARegion.value_of("cn-north-4")).ask("list_products")
+
+
+@contextlib.contextmanager
+def environment(name, value):
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def a_key_that_may_only_look_changes_nothing(s):
+    looks_only = s.application(**s.server.make_key("viewer"))
+    device = s.device(s.product())["device_id"]
+    looks_only.ask("show_device", device_id=device)
+    looks_only.refused(403, "IOTDA.000022", "delete_device", device_id=device)
+    looks_only.refused(403, "IOTDA.000022", "add_device_group", body=v5.AddDeviceGroupDTO(name=s.name("group")))
+    looks_only.refused(403, "IOTDA.000022", "stop_batch_task", task_id=UNKNOWN)
+
+
+def a_revoked_key_is_not_let_in(s):
+    key = s.server.make_key("operator")
+    app = s.application(**key)
+    app.ask("list_products")
+    s.server.revoke_key(key["access_key"])
+    app.refused(401, "IOTDA.000002", "list_products")
 
 
 def a_request_of_an_hour_ago_is_not_let_in(s):

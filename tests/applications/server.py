@@ -30,9 +30,7 @@ class Server:
         try:
             ports = self._ports()
             self.url, self.mqtt_port = f"http://127.0.0.1:{ports['http']}", int(ports["mqtt"])
-            key = self._access_key()
-            self.access_key, self.secret_key, self.project_id = key["access_key"], key["secret_key"], key["project_id"]
-            assert re.fullmatch("[0-9a-f]{24}", self.project_id), key
+            self.key = self.make_key("operator")
         except BaseException:
             self.__exit__()
             print("the server's log:\n" + self.log_from(0), flush=True)
@@ -44,13 +42,22 @@ class Server:
         threading.Thread(target=lambda: first.put(self.process.stdout.readline()), daemon=True).start()
         return dict(re.findall(r"(\w+)=\S+:(\d+)", first.get(timeout=PATIENCE_SECS)))
 
-    def _access_key(self):
-        command = [self.otaru, "access-key", "create", "--name", "ci", "--role", "operator", "--data-dir", self.data,
-                   "--url", self.url, "--json"]
-        made = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS, check=False)
-        if made.returncode != 0:
-            raise RuntimeError(f"otaru access-key create ended with {made.returncode}: {made.stderr}")
-        return json.loads(made.stdout)
+    def make_key(self, role):
+        """What an application is configured with."""
+        made = json.loads(self._access_key("create", "--name", "ci", "--role", role, "--json"))
+        key = {name: made[name] for name in ("access_key", "secret_key", "project_id")}
+        assert re.fullmatch("[0-9a-f]{24}", key["project_id"]), key
+        return key
+
+    def revoke_key(self, access_key):
+        self._access_key("revoke", access_key)
+
+    def _access_key(self, *words):
+        command = [self.otaru, "access-key", *words, "--data-dir", self.data, "--url", self.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECS, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"otaru access-key {words[0]} ended with {done.returncode}: {done.stderr}")
+        return done.stdout
 
     def __exit__(self, *_):
         self.process.terminate()

@@ -64,13 +64,15 @@ def until(there, what):
 class Application:
     """The official client with one way of signing, and a strict look at everything that it is answered."""
 
-    def __init__(self, scheme, url, access_key, secret_key, project_id):
+    def __init__(self, scheme, url, access_key, secret_key, project_id, region=None):
         self.scheme = scheme
         credentials = BasicCredentials(access_key, secret_key, project_id)
         builder = v5.IoTDAClient.new_builder()
         if scheme == "V11-HMAC-SHA256":
             credentials.with_derived_predicate(BasicCredentials.get_default_derived_predicate())
-            builder.with_region(Region("cn-north-4", url))
+            region = region or Region("cn-north-4", url)
+        if region:
+            builder.with_region(region)
         else:
             builder.with_endpoints([url])
         handler = HttpHandler().add_response_handler(self._heard)
@@ -230,9 +232,7 @@ class Stage:
             device.disconnect()
 
     def application(self, **other):
-        server = self.server
-        with_key = {"access_key": server.access_key, "secret_key": server.secret_key, "project_id": server.project_id}
-        return Application(self.scheme, server.url, **{**with_key, **other})
+        return Application(self.scheme, self.server.url, **{**self.server.key, **other})
 
     def name(self, what):
         """A name that nothing else has."""
@@ -299,14 +299,14 @@ class Stage:
         return shown["batchtask"], {detail["target"]: detail for detail in shown["task_details"]}
 
     def until_counted(self, task_id, **counters):
-        """Looks at a task again and again, as applications do, until it counts this."""
+        """Looks at a task again and again, as applications do, until it has begun and counts this."""
         last = {}
 
         def there():
             task, details = self.show(task_id)
             last.update(task["task_progress"], status=task["status"])
             counted = all(task["task_progress"][name] == number for name, number in counters.items())
-            return (task, details) if counted else None
+            return (task, details) if counted and task["status"] != "Initializing" else None
         try:
             return until(there, f"a task that counts {counters}")
         except Failed as failed:

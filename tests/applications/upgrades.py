@@ -99,7 +99,9 @@ def a_device_is_shown_as_it_comes_and_goes(s):
     has(row, fw_version="1.0.0", sw_version="1.0.0", status="ONLINE")
     device.disconnect()
     until(lambda: True if s.ask("show_device", device_id=device.id)["status"] == "OFFLINE" else None, "the device offline")
-    same(s.ask("show_device", device_id=device.id)["active_time"], shown["active_time"], "active_time stays what it was")
+    gone = s.ask("show_device", device_id=device.id)
+    same(gone["active_time"], shown["active_time"], "active_time stays what it was")
+    check(gone["connection_status_update_time"] > shown["connection_status_update_time"], "and the other one is when it went", gone)
 
 
 def a_frozen_device_is_cut_off_and_stays_out(s):
@@ -205,7 +207,7 @@ def a_failed_target_waits_for_its_retry_and_may_be_stopped_meanwhile(s):
     task = s.task(s.package(product), [device.id], task_policy=v5.TaskPolicy(retry_count=1, retry_interval=1440))
     shown, details = s.until_counted(task, fail_wait_retry=1)
     same((shown["status"], details[device.id]["status"]), ("Processing", "FailWaitRetry"), "it is not over")
-    check(details[device.id]["error"]["error_msg"], "it says why it failed", details)
+    says_why(details[device.id]["error"]["error_msg"], "Firmware update failed")
     s.pages("show_batch_task", "task_details", "target", 1, task_id=task, task_detail_status="FailWaitRetry")
     device.code = 0
     same(s.ask("retry_batch_task", task_id=task, body=v5.BatchTargets()),
@@ -219,6 +221,16 @@ def a_failed_target_waits_for_its_retry_and_may_be_stopped_meanwhile(s):
          {"targets": [{"target": other.id, "status": "success"}]}, "it may be stopped")
     shown, _ = s.until_status(task, "Stopped")
     has(shown["task_progress"], stopped=1, fail_wait_retry=0)
+
+
+def a_failed_target_is_run_again_by_itself_as_often_as_was_said(s):
+    product = s.product()
+    device = online(s, product, code=10)
+    task = s.task(s.package(product), [device.id], task_policy=v5.TaskPolicy(retry_count=2, retry_interval=0))
+    shown, details = s.until_status(task, "Fail")
+    has(shown["task_progress"], total=1, fail=1)
+    same(len(device.notices()), 3, "it was told three times")
+    says_why(details[device.id]["error"]["error_msg"], "Firmware update failed")
 
 
 def two_upgrades_of_one_device_at_once_are_a_conflict(s):
