@@ -18,7 +18,7 @@ use otaru_store::{
 };
 
 use crate::campaigns::{CampaignError, CampaignRequest};
-use crate::devices::{CheckedDevice, DeviceError, DeviceRequest, RegisteredDevice};
+use crate::devices::{CheckedDevice, DeviceError, DeviceRequest, RegisteredDevice, id_of, unknown_device};
 use crate::driver::Engine;
 use crate::groups::{GroupError, GroupRequest};
 use crate::packages::{PackageError, PackageRequest};
@@ -89,6 +89,31 @@ impl Engine {
         let record = shared.store.create_device_with(&by.actor, device, members, now).await?;
         self.registered(&record);
         Ok(RegisteredDevice { record, secret })
+    }
+
+    /// Moves a child to another gateway; both are told. Said again, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`; `NoChild`; `Store`: `Missing`, there is no such gateway; `ChildAsGateway`; `InUse`, it is at work.
+    pub async fn move_child(
+        &self,
+        by: &Operator,
+        device_id: &str,
+        gateway_id: &str,
+    ) -> Result<DeviceRecord, DeviceError> {
+        let shared = &self.shared;
+        let id = DeviceId::parse(device_id).map_err(|_| DeviceError::Unknown(device_id.to_owned()))?;
+        let to = id_of("gateway_id", gateway_id)?;
+        let moved = shared.store.move_child(&by.actor, &id, &to, shared.clock.wall()).await;
+        let moved = moved.map_err(|error| match error {
+            StoreError::Missing { what: "child", id } => DeviceError::NoChild(id),
+            error => unknown_device(device_id, error),
+        })?;
+        for (gateway, version) in moved.left.into_iter().chain(moved.joined) {
+            shared.children_changed(gateway, version);
+        }
+        Ok(moved.record)
     }
 
     /// As [`create_package`](Engine::create_package).

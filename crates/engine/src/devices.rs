@@ -52,6 +52,8 @@ pub struct DeviceChange {
     pub secret: Option<String>,
     /// The fingerprint of another certificate, or none; ends its session.
     pub fingerprint: Option<Option<String>>,
+    /// A session that there is goes on with what it was opened with, until it ends by itself.
+    pub keep_session: bool,
 }
 
 /// A device that was just registered.
@@ -81,6 +83,9 @@ pub enum DeviceError {
     /// There is no such product.
     #[error("there is no product {0}")]
     UnknownProduct(String),
+    /// Only a child has a gateway to be changed.
+    #[error("device {0} is no child of a gateway; register it as one")]
+    NoChild(String),
     /// Not the form of an id.
     #[error("`{field}` is not accepted: {problem}")]
     BadId {
@@ -139,6 +144,7 @@ impl DeviceError {
             DeviceError::Store(StoreError::Exists { what: "node_id", .. }) => Some("node_id"),
             DeviceError::Unknown(_)
             | DeviceError::UnknownProduct(_)
+            | DeviceError::NoChild(_)
             | DeviceError::Random
             | DeviceError::Store(_) => None,
         }
@@ -149,6 +155,7 @@ impl Faulty for DeviceError {
     fn code(&self) -> &'static str {
         match self {
             DeviceError::Unknown(_) | DeviceError::UnknownProduct(_) => "not_found",
+            DeviceError::NoChild(_) => "invalid",
             DeviceError::BadId { .. } => "invalid_id",
             DeviceError::Length { .. }
             | DeviceError::TooManyTags(_)
@@ -168,7 +175,8 @@ impl Faulty for DeviceError {
     fn kind(&self) -> Kind {
         match self {
             DeviceError::Unknown(_) | DeviceError::UnknownProduct(_) => Kind::NotFound,
-            DeviceError::BadId { .. }
+            DeviceError::NoChild(_)
+            | DeviceError::BadId { .. }
             | DeviceError::Length { .. }
             | DeviceError::TooManyTags(_)
             | DeviceError::Fingerprint(_)
@@ -387,6 +395,8 @@ impl Engine {
         };
         let ends_session = if change.frozen == Some(true) {
             Some("frozen")
+        } else if change.keep_session {
+            None
         } else if change.secret.is_some() {
             Some("secret_changed")
         } else {
@@ -468,7 +478,7 @@ impl Engine {
     }
 }
 
-fn unknown_device(device_id: &str, error: StoreError) -> DeviceError {
+pub(crate) fn unknown_device(device_id: &str, error: StoreError) -> DeviceError {
     if matches!(error, StoreError::Missing { what: "device", .. }) {
         return DeviceError::Unknown(device_id.to_owned());
     }

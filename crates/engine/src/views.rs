@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use otaru_core::WallTime;
 use otaru_core::campaign::PackageFacts;
-use otaru_core::deployment::{Label, explain};
+use otaru_core::deployment::{Label, explain, failure};
 use otaru_proto::ResultCode;
 use otaru_store::{DeploymentKey, DeploymentRecord, DeviceRecord, PackageRow, ReportRecord, ReportSeq};
 
@@ -130,6 +130,8 @@ pub struct DeploymentView {
     pub unfetched_success: bool,
     /// In one plain sentence.
     pub explanation: String,
+    /// Why the attempt ended without success, or the deployment.
+    pub failure: Option<String>,
     /// When it last changed.
     pub updated_at: WallTime,
     /// When it was made.
@@ -176,6 +178,7 @@ impl DeploymentView {
             download: downloads.view(record.row.key, deployment.attempt, deployment.fetched, size_bytes),
             unfetched_success: deployment.unfetched_success,
             explanation: explain(deployment, facts),
+            failure: failure(deployment, facts),
             updated_at: record.row.updated_at,
             created_at: record.row.created_at,
         }

@@ -246,10 +246,23 @@ pub struct DeviceState {
     pub epoch: Option<Epoch>,
     /// When that session began.
     pub connected_at: Option<WallTime>,
+    /// When its first session began.
+    pub first_connected_at: Option<WallTime>,
     /// Of its deployments that chose a package, the one that finished last: late truth belongs to it.
     pub last_finished: Option<DeploymentKey>,
     /// For a child, what was last heard of it: it is there, or not. `None`: nothing yet, and it counts as there.
     pub there: Option<bool>,
+}
+
+/// A child that moved from one gateway to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moved {
+    /// As it is now.
+    pub record: DeviceRecord,
+    /// The gateway that it left, and its topology version since; `None`: it was there already.
+    pub left: Option<(DeviceKey, i64)>,
+    /// The gateway that it came to, likewise.
+    pub joined: Option<(DeviceKey, i64)>,
 }
 
 /// A device that a gateway asks to have registered as its child.

@@ -489,6 +489,11 @@ pub fn access_key_context(access_key: &str) -> String {
     format!("access-key/{access_key}")
 }
 
+/// Only children move from one gateway to another.
+pub(crate) fn no_child(device_id: &otaru_proto::DeviceId) -> StoreError {
+    StoreError::Missing { what: "child", id: device_id.to_string() }
+}
+
 pub(crate) mod action {
     pub(crate) const PRODUCT_CREATED: &str = "product_created";
     pub(crate) const PRODUCT_CHANGED: &str = "product_changed";
@@ -498,6 +503,7 @@ pub(crate) mod action {
     pub(crate) const DEVICE_CREATED: &str = "device_created";
     pub(crate) const DEVICES_IMPORTED: &str = "devices_imported";
     pub(crate) const DEVICE_CHANGED: &str = "device_changed";
+    pub(crate) const DEVICE_MOVED: &str = "device_moved";
     pub(crate) const DEVICE_DELETED: &str = "device_deleted";
     pub(crate) const ARTIFACT_KEPT: &str = "artifact_kept";
     pub(crate) const ARTIFACT_DELETED: &str = "artifact_deleted";

@@ -36,6 +36,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route(&under("unfreeze"), post(unfreeze))
         .route(&under("action"), post(act))
         .route(&under("reset-fingerprint"), post(reset_fingerprint))
+        .route(&under("change-gateway"), post(change_gateway))
         .route(&under("list-device-group"), post(groups))
 }
 
@@ -201,7 +202,11 @@ async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool)
         shown.insert("auth_info".to_owned(), proof);
     }
     shown.insert("create_time".to_owned(), seconds(row.created_at).into());
-    if let Some(at) = device.record.state.connected_at {
+    if let Some(at) = device.record.state.first_connected_at {
+        shown.insert("active_time".to_owned(), millis(at).into());
+    }
+    // When a device went is not kept, and an earlier time would be taken for that.
+    if let Some(at) = device.record.state.connected_at.filter(|_| device.online) {
         shown.insert("connection_status_update_time".to_owned(), millis(at).into());
     }
     if let Some(extension) = kept.get("extension_info") {
@@ -341,19 +346,21 @@ async fn act(call: Call) -> Result<Json<NewSecret>, Problem> {
     }
     let mut fields = call.fields()?;
     only_primary(&mut fields, "secret_type")?;
-    let _ends_anyhow = fields.truth("force_disconnect")?;
+    let keep_session = !fields.truth("force_disconnect")?.unwrap_or(false);
     let given = fields.text("secret", SECRET)?;
     if given.as_ref().is_some_and(|secret| secret.chars().count() < 8) {
         return Err(INVALID.because("`secret` has fewer than 8 characters; 8 to 32 are accepted."));
     }
     let secret = match given {
-        None => call.engine.reset_secret(by, call.id()).await.map_err(refused)?,
-        Some(secret) => {
-            let change = DeviceChange { secret: Some(secret.clone()), ..DeviceChange::default() };
-            call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
-            secret
+        Some(secret) => secret,
+        None => {
+            let mut bytes = [0; 16];
+            otaru_engine::random(&mut bytes).map_err(|error| of_engine(error, NO_DEVICE))?;
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
         }
     };
+    let change = DeviceChange { secret: Some(secret.clone()), keep_session, ..DeviceChange::default() };
+    call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
     Ok(Json(NewSecret { device_id: call.id().to_owned(), secret, secret_type: "PRIMARY" }))
 }
 
@@ -378,12 +385,20 @@ async fn reset_fingerprint(call: Call) -> Result<Json<NewFingerprint>, Problem> 
     let by = call.change()?;
     let mut fields = call.fields()?;
     only_primary(&mut fields, "fingerprint_type")?;
-    let _ends_anyhow = fields.truth("force_disconnect")?;
+    let keep_session = !fields.truth("force_disconnect")?.unwrap_or(false);
     let fingerprint = fields.text("fingerprint", FINGERPRINT)?;
-    let change = DeviceChange { fingerprint: Some(fingerprint.clone()), ..DeviceChange::default() };
+    let change =
+        DeviceChange { fingerprint: Some(fingerprint.clone()), keep_session, ..DeviceChange::default() };
     call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
     let device_id = call.id().to_owned();
     Ok(Json(NewFingerprint { device_id, fingerprint, fingerprint_type: "PRIMARY" }))
+}
+
+async fn change_gateway(call: Call) -> Result<StatusCode, Problem> {
+    let by = call.change()?;
+    let gateway_id = call.fields()?.needed("gateway_id", DEVICE_ID)?;
+    call.engine.move_child(by, call.id(), &gateway_id).await.map_err(refused)?;
+    Ok(StatusCode::OK)
 }
 
 #[derive(Serialize)]

@@ -29,9 +29,9 @@ pub(super) const NODE_ID: Rule = Rule { max: 64, ..ID };
 /// Versions.
 pub(super) const VERSION: Rule =
     Rule { max: 256, takes: |c| of_id(c) || c == '.', says: "letters, digits, `_`, `.` and `-`" };
-/// Names of products and devices.
+/// Names of products and devices. The published list has no blank, and the published examples do.
 pub(super) const fn name(max: usize) -> Rule {
-    Rule { max, takes: of_name, says: "letters, also Chinese, digits and `_?'#().,&%@!-`" }
+    Rule { max, takes: of_name, says: "letters, also Chinese, digits, blanks and `_?'#().,&%@!-`" }
 }
 /// The name of a batch task.
 pub(super) const TASK_NAME: Rule = Rule {
@@ -63,7 +63,7 @@ fn of_id(c: char) -> bool {
 }
 
 fn of_name(c: char) -> bool {
-    c.is_alphanumeric() || "_?'#().,&%@!-".contains(c)
+    c.is_alphanumeric() || " _?'#().,&%@!-".contains(c)
 }
 
 impl Rule {

@@ -473,7 +473,7 @@ async fn show(call: Call) -> Result<Json<Shown>, Problem> {
     };
     let paging = call.paging()?;
     let (task_details, page) = match call.asked("target") {
-        Some(target) => one_detail(&call, &task, target, status).await?,
+        Some(target) => one_detail(&call, &task, target, status, &paging).await?,
         None => details(&call, &task, status, &paging).await?,
     };
     Ok(Json(Shown { batchtask: task.view(SHOWN_MAX), task_details, page }))
@@ -485,6 +485,7 @@ async fn one_detail(
     task: &Task,
     target: &str,
     status: Option<SubStatus>,
+    paging: &Paging,
 ) -> Result<(Vec<Detail>, TaskPage), Problem> {
     let refused = task.kept.refused.iter().position(|refused| refused.target == target);
     let found = match refused {
@@ -498,9 +499,13 @@ async fn one_detail(
         },
     };
     let found = found.filter(|(detail, _)| status.is_none_or(|status| status.name() == detail.status));
+    let count = u64::from(found.is_some());
+    let seen = paging.marker.as_deref().and_then(|marker| u128::from_str_radix(marker, 16).ok());
+    let is_on_page =
+        |(_, record): &(Detail, u128)| paging.offset == 0 && seen.is_none_or(|seen| *record < seen);
+    let found = found.filter(is_on_page);
     let marker = found.as_ref().map(|(_, record)| format!("{record:024x}"));
-    let details: Vec<Detail> = found.into_iter().map(|(detail, _)| detail).collect();
-    let count = details.len() as u64;
+    let details = found.into_iter().map(|(detail, _)| detail).collect();
     Ok((details, TaskPage { count, marker }))
 }
 

@@ -278,7 +278,7 @@ pub(super) fn error_of(view: &DeploymentView, status: SubStatus) -> Option<SubEr
         _ => "IOTDA.014301",
     };
     // Begins with the published words where there are some.
-    let error_msg = view.explanation.clone();
+    let error_msg = view.failure.clone().unwrap_or_else(|| view.explanation.clone());
     Some(SubError { error_code, error_msg })
 }
 

@@ -281,7 +281,13 @@ async fn change(
     Json(asked): Json<Changes>,
 ) -> Result<Answer<Shown>, Problem> {
     let Changes { name, tags, frozen, secret, fingerprint } = asked;
-    engine.patch_device(&may.by, &id, DeviceChange { name, tags, frozen, secret, fingerprint }).await?;
+    engine
+        .patch_device(
+            &may.by,
+            &id,
+            DeviceChange { name, tags, frozen, secret, fingerprint, keep_session: false },
+        )
+        .await?;
     show(&engine, &id).await
 }
 

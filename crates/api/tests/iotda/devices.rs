@@ -190,3 +190,37 @@ async fn each_member_is_held_against_its_range() {
         refused(&stage.delete(path).await, 404, "IOTDA.014000");
     }
 }
+
+#[tokio::test]
+async fn a_child_moves_from_one_gateway_to_another() {
+    let stage = Stage::open().await;
+    stage.product("pump").await;
+    stage.device("one").await;
+    stage.device("other").await;
+    let child = json!({"node_id": "valve", "product_id": "pump", "gateway_id": "pump_one"});
+    stage.post("/devices", child).await.ok(201);
+    let path = "/devices/pump_valve/change-gateway";
+    stage.post(path, json!({"gateway_id": "pump_other"})).await.ok(200);
+    assert_eq!(stage.get("/devices/pump_valve").await.ok(200)["gateway_id"], "pump_other");
+    refused(&stage.post(path, json!({"gateway_id": "none"})).await, 404, "IOTDA.014000");
+    refused(&stage.post(path, json!({})).await, 400, "IOTDA.000006");
+    let alone = stage.post("/devices/pump_one/change-gateway", json!({"gateway_id": "pump_other"})).await;
+    refused(&alone, 400, "IOTDA.000006");
+    let nobody = stage.post("/devices/none/change-gateway", json!({"gateway_id": "pump_other"})).await;
+    refused(&nobody, 404, "IOTDA.014000");
+}
+
+#[tokio::test]
+async fn a_session_goes_on_with_the_old_secret_unless_it_is_to_end() {
+    let stage = Stage::open().await;
+    stage.product("pump").await;
+    let made = stage.device("n1").await;
+    let secret = made["auth_info"]["secret"].as_str().unwrap().to_owned();
+    let mut gadget =
+        Gadget::connect(&stage.house, &Registered { device_id: "pump_n1".to_owned(), secret }).await;
+    let path = "/devices/pump_n1/action?action_id=resetSecret";
+    stage.post(path, json!({"secret": "n3w-secret"})).await.ok(200);
+    gadget.runs("1.0").await;
+    stage.post(path, json!({"force_disconnect": true})).await.ok(200);
+    gadget.is_closed().await;
+}

@@ -14,7 +14,7 @@ use crate::deployment::{Deployment, Label, OutcomeKind};
 pub enum Act {
     /// What is not finished ends as `cancelled`.
     Stop,
-    /// What ended without success gets a further run.
+    /// What ended without success gets a further run; what waits for another attempt makes it now.
     Retry,
     /// What waits for a person may go.
     Confirm,
@@ -93,7 +93,8 @@ impl Act {
             (Act::Confirm, _) => matches!(label, Label::Queued),
             (
                 Act::Retry,
-                Label::Finished(
+                Label::Waiting
+                | Label::Finished(
                     OutcomeKind::Failed
                     | OutcomeKind::TimedOut
                     | OutcomeKind::VersionMismatch
@@ -113,8 +114,7 @@ impl Act {
                 | Label::Asked
                 | Label::Offered
                 | Label::Running
-                | Label::Confirming
-                | Label::Waiting,
+                | Label::Confirming,
             ) => false,
         }
     }
@@ -173,7 +173,8 @@ mod tests {
     fn what_is_not_finished_can_be_stopped_and_what_ended_without_success_retried() {
         for label in Label::ALL {
             assert_eq!(Act::Stop.fits(label), !label.is_finished(), "{label:?}");
-            assert!(!(Act::Stop.fits(label) && Act::Retry.fits(label)), "{label:?}");
+            let both = Act::Stop.fits(label) && Act::Retry.fits(label);
+            assert_eq!(both, label == Label::Waiting, "{label:?}");
             assert_eq!(Act::Confirm.fits(label), label == Label::Queued, "{label:?}");
         }
         let never: Vec<&str> = Label::ALL

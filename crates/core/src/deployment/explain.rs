@@ -38,6 +38,27 @@ pub fn explain(deployment: &Deployment, packages: &[PackageFacts]) -> String {
     }
 }
 
+/// Why an attempt ended without success, in one sentence that begins with the published platform's words where it has
+/// some; `None` where none has.
+#[must_use]
+pub fn failure(deployment: &Deployment, packages: &[PackageFacts]) -> Option<String> {
+    match &deployment.state {
+        State::Waiting { because, .. } => {
+            let target = deployment.package.and_then(|index| packages.get(usize::from(index)));
+            let target = target.map_or("the wanted version", |package| package.version.as_str());
+            Some(reason(because, deployment, target))
+        }
+        State::Finished(outcome) if outcome.kind.is_failure() => Some(explain(deployment, packages)),
+        State::Queued
+        | State::Released { .. }
+        | State::Asked { .. }
+        | State::Offered(_)
+        | State::Running(_)
+        | State::Confirming { .. }
+        | State::Finished(_) => None,
+    }
+}
+
 fn confirming(doubt: Doubt, deployment: &Deployment, target: &str) -> String {
     match doubt {
         Doubt::VersionMissing => "The device says it is done but named no version; it is being asked.".into(),

@@ -20,7 +20,7 @@ mod stored_form;
 #[cfg(test)]
 mod stories;
 
-pub use explain::explain;
+pub use explain::{explain, failure};
 pub use outcome::{Because, Label, Outcome, OutcomeKind};
 pub use state::{Deployment, Doubt, Question, State, Underway};
 pub use step::{Circumstances, Event, Say, Step, step};

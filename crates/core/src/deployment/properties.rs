@@ -366,6 +366,7 @@ fn announces(event: Event<'_>, package: &PackageFacts) -> bool {
             report.version.as_ref().filter(|_| report.code.to_wire() == 0 && complete)
         }
         Event::Opened
+        | Event::Retried
         | Event::Start { .. }
         | Event::Reconnected { .. }
         | Event::LinkLost
@@ -394,6 +395,7 @@ struct History {
 #[derive(Clone, Debug)]
 enum Act {
     Opens,
+    Retries,
     /// The device connects, in a session newer than all before.
     Connects,
     /// The device connects and nobody hears of it.
@@ -505,6 +507,7 @@ impl World {
     fn turn<'a>(&mut self, act: &'a Act, deployment: &Deployment) -> Option<Event<'a>> {
         Some(match act {
             Act::Opens => Event::Opened,
+            Act::Retries => Event::Retried,
             Act::Connects => {
                 let epoch = self.connect();
                 self.reachable = Some(epoch);
@@ -599,7 +602,7 @@ const BEGINNING: [fn() -> Act; 7] = [
 ];
 
 /// What may happen, and how often it does in proportion to the others.
-const ACTS: [(u64, ReadOff); 24] = [
+const ACTS: [(u64, ReadOff); 25] = [
     (14, |_| Act::IsDue),
     (3, |_| Act::IsWoken),
     (12, |dice| Act::Says(dice.version_report())),
@@ -615,6 +618,7 @@ const ACTS: [(u64, ReadOff); 24] = [
     (1, |dice| Act::StartsLate(dice.below_i64(4))),
     (2, |dice| dice.serving()),
     (1, |_| Act::Opens),
+    (1, |_| Act::Retries),
     (1, |_| Act::Pauses),
     (2, |_| Act::GoesOn),
     (1, |_| Act::IsCrowded(true)),

@@ -15,6 +15,8 @@ use crate::{Epoch, ServiceTime};
 pub enum Event<'a> {
     /// The wave that has the device was opened.
     Opened,
+    /// An operator wants the next attempt now, and not after the pause.
+    Retried,
     /// The plan lets the device go: it can be reached in this session, and there is a slot for it. Changes nothing
     /// if the device is in another session by now, or in none.
     Start {
@@ -179,6 +181,7 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
                 }
                 Event::Woken => woken(current, underway, seen),
                 Event::Opened
+                | Event::Retried
                 | Event::Start { .. }
                 | Event::Fetched { .. }
                 | Event::Cancelled
@@ -190,6 +193,7 @@ pub fn step(deployment: &Deployment, event: Event<'_>, seen: &Circumstances<'_>)
 
         // Failed, to be tried again. The device may still turn out to have done it.
         (State::Waiting { until, .. }, Event::Woken) if seen.now >= *until => try_again(current, seen),
+        (State::Waiting { .. }, Event::Retried) => try_again(current, seen),
         (State::Waiting { .. }, Event::VersionReported(report)) => {
             told_before(current, seen, |package| names(report, package))
         }

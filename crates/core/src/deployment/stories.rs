@@ -1158,10 +1158,24 @@ fn where_nobody_was_told_or_someone_decided_there_is_no_late_success() {
 }
 
 #[test]
+fn an_operator_need_not_wait_for_the_pause_before_another_attempt() {
+    let waiting = [("0:01", failed(7, "v1"), "waiting: code 7; wake at 0:31")];
+    let retried = [("0:02", Retried, "attempt 2: released; wake at 25:02")];
+    let again = campaign().with_retries(1, 30).told(&[&waiting[..], &retried[..]].concat());
+    assert_eq!(again.attempt, 2);
+    for state in every_unfinished_state() {
+        if state.label() != Label::Waiting {
+            assert_eq!(campaign().after(&state, Retried), state, "{state:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_but_the_late_truth_touches_what_is_finished() {
     let finished = told(&[("0:01", failed(7, "v1"), "failed: code 7")]);
     for late in [
         Opened,
+        Retried,
         Start(2),
         Back(2),
         Lost,
@@ -1256,6 +1270,8 @@ type Row<'a> = (&'a str, Happening, &'a str);
 enum Happening {
     /// The wave is opened.
     Opened,
+    /// An operator wants the next attempt.
+    Retried,
     /// The device is online in this session and the plan lets it go.
     Start(i64),
     /// The device is online in this session.
@@ -1473,11 +1489,12 @@ impl Machine<'_> {
             Crowded => self.may_ask = false,
             Roomy => self.may_ask = true,
             CampaignCancelled => (self.open, self.cancelled) = (false, true),
-            Opened | StaleStart(_) | StaleBack(_) | StaleLost | Says(_) | Reports(_) | Fetched(_) | Woken
-            | Cancelled | Superseded | Conflicted | Removed => {}
+            Opened | Retried | StaleStart(_) | StaleBack(_) | StaleLost | Says(_) | Reports(_)
+            | Fetched(_) | Woken | Cancelled | Superseded | Conflicted | Removed => {}
         }
         let event = match &happening {
             Opened => Event::Opened,
+            Retried => Event::Retried,
             Start(epoch) | StaleStart(epoch) => Event::Start { epoch: Epoch(*epoch) },
             Back(epoch) | StaleBack(epoch) => Event::Reconnected { epoch: Epoch(*epoch) },
             Lost | StaleLost => Event::LinkLost,

@@ -96,6 +96,10 @@ pub(crate) fn act(mut loaded: Loaded, wish: &Wish, around: &Around<'_>) -> (Chan
                 match wish.act {
                     Act::Stop => after = desk.applied(row.device, row.key, Event::Cancelled).unwrap_or(label),
                     Act::Confirm => after = desk.applied(row.device, row.key, Event::Opened).unwrap_or(label),
+                    // The attempt belongs to the run that there is.
+                    Act::Retry if label == Label::Waiting => {
+                        after = desk.applied(row.device, row.key, Event::Retried).unwrap_or(label);
+                    }
                     Act::Retry => {
                         after = first.label();
                         (run, id) = (run + 1, None);

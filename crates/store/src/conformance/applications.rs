@@ -4,7 +4,7 @@ use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::Label;
 use otaru_proto::PackageKind;
 
-use super::world::{Must, NOW, PRODUCT, World, id, new_campaign, new_device, released};
+use super::world::{Must, NOW, PRODUCT, World, asked, id, new_campaign, new_device, released};
 use crate::{
     AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceKey, NewDevice, NewGroup, Newest, NewestDevices,
     NewestPackages, Role, StoreError, Targets, Thing,
@@ -178,4 +178,52 @@ pub(super) async fn campaigns_and_deployments_are_listed_newest_first(world: &Wo
     assert_eq!(list(DeploymentFilter::default(), Some(whole[1]), 1, 2).await, whole[3..5]);
     assert_eq!(list(DeploymentFilter::only(Label::Released), None, 3, 9).await, whole[3..5]);
     assert_eq!(list(DeploymentFilter::only(Label::Queued), None, 0, 9).await, []);
+}
+
+pub(super) async fn a_child_moves_to_another_gateway_and_both_hear_of_it(world: &World) {
+    let store = &world.store;
+    let (one, other) = (world.device("one").await, world.device("other").await);
+    let new = NewDevice { gateway_id: Some(id("one")), ..new_device("child") };
+    let child = world.device_with(new).await.row.key;
+    let alone = store.move_child(&world.actor, &id("other"), &id("one"), NOW).await;
+    assert!(matches!(alone, Err(StoreError::Missing { what: "child", .. })));
+    let nowhere = store.move_child(&world.actor, &id("child"), &id("none"), NOW).await;
+    assert!(matches!(nowhere, Err(StoreError::Missing { what: "gateway", .. })));
+    let before = store.topology_after(one, 0, 10).await.must();
+    assert_eq!(before.changes.len(), 1);
+
+    let moved = store.move_child(&world.actor, &id("child"), &id("other"), NOW).await.must();
+    assert_eq!((moved.record.row.key, moved.record.row.gateway), (child, Some(other)));
+    assert_eq!(moved.record.gateway_id, Some(id("other")));
+    assert_eq!((moved.left, moved.joined), (Some((one, before.version + 1)), Some((other, 1))));
+    let left = store.topology_after(one, before.version, 10).await.must();
+    let heard: Vec<_> = left.changes.iter().map(|c| (c.came, c.child.row.device_id.as_str())).collect();
+    assert_eq!(heard, [(false, "child")]);
+    let came = store.topology_after(other, 0, 10).await.must();
+    let heard: Vec<_> = came.changes.iter().map(|c| (c.came, c.child.row.key)).collect();
+    assert_eq!(heard, [(true, child)]);
+    let again = store.move_child(&world.actor, &id("child"), &id("other"), NOW).await.must();
+    assert_eq!((again.left, again.joined), (None, None));
+
+    let of = async |gateway: &str| {
+        let filter = NewestDevices { gateway_id: Some(id(gateway)), ..Default::default() };
+        store.newest_devices(filter, all()).await.must().0.len()
+    };
+    assert_eq!((of("one").await, of("other").await), (0, 1));
+    store.delete_device(&world.actor, &id("one"), NOW).await.must();
+    assert_eq!(store.device(&id("child")).await.must().map(|d| d.row.key), Some(child));
+    store.delete_device(&world.actor, &id("child"), NOW).await.must();
+}
+
+pub(super) async fn a_child_at_work_does_not_move(world: &World) {
+    world.device("one").await;
+    world.device("other").await;
+    let new = NewDevice { gateway_id: Some(id("one")), ..new_device("child") };
+    let child = world.device_with(new).await.row.key;
+    let package = world.package().await;
+    let campaign = new_campaign("c1", Targets::Devices(vec![child]), package.key);
+    let campaign = world.store.create_campaign(&world.actor, campaign, NOW).await.must().key;
+    world.store.fill_campaign(campaign, 10, NOW, &asked(9), &[]).await.must();
+    let refused = world.store.move_child(&world.actor, &id("child"), &id("other"), NOW).await;
+    assert!(matches!(refused, Err(StoreError::InUse { what: "device", .. })), "{refused:?}");
 }

@@ -253,6 +253,7 @@ impl Tables {
                 old.software_version = new.software_version;
                 old.epoch = new.epoch;
                 old.connected_at = new.connected_at;
+                old.first_connected_at = old.first_connected_at.or(new.connected_at);
                 old.there = new.there;
             }
             if let Some((seq, at)) = write.last_report {

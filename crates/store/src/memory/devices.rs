@@ -197,6 +197,57 @@ impl Tables {
         self.registered(device_id)
     }
 
+    pub(crate) fn move_child(
+        &mut self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        gateway_id: &DeviceId,
+        now: WallTime,
+    ) -> Result<Moved, StoreError> {
+        let old = self.device_of(actor, device_id)?;
+        let from = old.gateway.ok_or_else(|| rules::no_child(device_id))?;
+        let to = self.gateway(gateway_id)?;
+        if to == from {
+            return Ok(Moved { record: self.registered(device_id)?, left: None, joined: None });
+        }
+        let at_work = self.at_work_by_device.get(&old.key).and_then(|key| self.deployments.get(key));
+        if let Some(campaign) = at_work.and_then(|deployment| self.campaigns.get(&deployment.campaign)) {
+            let by = format!("campaign {}", campaign.row.campaign_id);
+            return Err(StoreError::InUse { what: "device", id: device_id.to_string(), by });
+        }
+        self.outbox.retain(|_, line| !(line.via == from && line.device == old.key));
+        let left = self.topology_changed(from);
+        // What the old gateway is told of: the row of a device that is gone.
+        let gone = DeviceKey(next_key(&self.devices, |key| key.0));
+        let row = DeviceRow {
+            key: gone,
+            sealed_secret: None,
+            fingerprint: None,
+            tags: BTreeMap::new(),
+            name: None,
+            joined: None,
+            ..old.clone()
+        };
+        let device = Device {
+            row: Arc::new(row),
+            state: DeviceState::default(),
+            deleted: true,
+            topology: 0,
+            departed: Some(left),
+        };
+        self.devices.insert(gone, device);
+        let joined = self.topology_changed(to);
+        self.devices_by_gateway.remove(&(from, old.key));
+        self.devices_by_gateway.insert((to, old.key));
+        if let Some(device) = self.devices.get_mut(&old.key) {
+            device.row = Arc::new(DeviceRow { gateway: Some(to), joined: Some(joined), ..old });
+            device.state.there = None;
+        }
+        self.note(&actor.name, action::DEVICE_MOVED, device_id.as_str(), now);
+        let (left, joined) = (Some((from, left)), Some((to, joined)));
+        Ok(Moved { record: self.registered(device_id)?, left, joined })
+    }
+
     pub(crate) fn delete_device(
         &mut self,
         actor: &Actor,

@@ -49,7 +49,7 @@ pub(super) const APPEND_REPORT: &str = "INSERT INTO report
 
 /// Writes the narrow row; what is the store's own changes only when there is something new.
 pub(super) const WRITE_STATE: &str = "UPDATE device_state SET firmware_version = ?2, software_version = ?3,
-    epoch = ?4, connected_at = ?5, last_report = coalesce(?6, last_report),
+    epoch = ?4, connected_at = ?5, first_connected_at = coalesce(first_connected_at, ?5), last_report = coalesce(?6, last_report),
     last_report_at = coalesce(?7, last_report_at), last_finished = coalesce(?8, last_finished), there = ?9
     WHERE device = ?1";
 
@@ -171,7 +171,7 @@ impl Tx<'_> {
             .conn
             .one(
                 "SELECT firmware_version, software_version, last_report, last_report_at, epoch, connected_at,
-                     last_finished, there FROM device_state WHERE device = ?1",
+                     last_finished, there, first_connected_at FROM device_state WHERE device = ?1",
                 [key],
                 |row| device_state(row, 0),
             )?

@@ -12,13 +12,13 @@ use super::columns::{Columns, KeptDevice, Statements, to_json};
 use super::{Reading, Tx};
 use crate::error::StoreError;
 use crate::rows::*;
-use crate::rules::action;
+use crate::rules::{self, action};
 
 const ROW: &str = "d.key, d.device_id, d.node_id, d.product, p.product_id, d.gateway, d.name, d.tags,
     d.sealed_secret, d.frozen, d.created_at, d.joined, d.auth, d.fingerprint";
 
 const STATE: &str = "s.firmware_version, s.software_version, s.last_report, s.last_report_at, s.epoch,
-    s.connected_at, s.last_finished, s.there";
+    s.connected_at, s.last_finished, s.there, s.first_connected_at";
 
 fn device_row(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
     Ok(DeviceRow {
@@ -50,6 +50,7 @@ pub(super) fn device_state(row: &Row<'_>, at: usize) -> rusqlite::Result<DeviceS
         connected_at: row.wall_or_none(at + 5)?,
         last_finished: row.get(at + 6)?,
         there: row.get(at + 7)?,
+        first_connected_at: row.wall_or_none(at + 8)?,
     })
 }
 
@@ -281,6 +282,49 @@ impl Tx<'_> {
         self.registered(key)
     }
 
+    pub(crate) fn move_child(
+        &mut self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        gateway_id: &DeviceId,
+        now: WallTime,
+    ) -> Result<Moved, StoreError> {
+        let old = self.device_of(actor, device_id)?.row;
+        let from = old.gateway.ok_or_else(|| rules::no_child(device_id))?;
+        let to = self.gateway(gateway_id)?;
+        if to == from {
+            return Ok(Moved { record: self.registered(old.key)?, left: None, joined: None });
+        }
+        let at_work: Option<String> = self.conn.one(
+            "SELECT c.campaign_id FROM deployment t CROSS JOIN campaign c ON c.key = t.campaign
+             WHERE t.device = ?1 AND (t.label = 'asked' OR t.label = 'offered' OR t.label = 'running'
+                 OR t.label = 'confirming') LIMIT 1",
+            [old.key],
+            |row| row.get(0),
+        )?;
+        if let Some(campaign_id) = at_work {
+            let by = format!("campaign {campaign_id}");
+            return Err(StoreError::InUse { what: "device", id: device_id.to_string(), by });
+        }
+        self.conn.run("DELETE FROM outbox WHERE via = ?1 AND device = ?2", (from, old.key))?;
+        let left = self.topology_changed(from, -1)?;
+        // What the old gateway is told of: the row of a device that is gone.
+        self.conn.run(
+            "INSERT INTO device (product, device_id, node_id, gateway, tags, created_at, deleted_at, departed)
+             VALUES (?1, ?2, ?3, ?4, '{}', ?5, ?6, ?7)",
+            (old.product, device_id.as_str(), &old.node_id, from, old.created_at.0, now.0, left),
+        )?;
+        let gone = self.conn.last_insert_rowid();
+        self.conn.run("INSERT INTO device_state (device) VALUES (?1)", [gone])?;
+        let joined = self.topology_changed(to, 1)?;
+        self.conn.run("UPDATE device SET gateway = ?2, joined = ?3 WHERE key = ?1", (old.key, to, joined))?;
+        self.conn.run("UPDATE device_state SET there = NULL WHERE device = ?1", [old.key])?;
+        self.cache.device_changed(old.key);
+        self.note(actor, action::DEVICE_MOVED, device_id.as_str(), now)?;
+        let (left, joined) = (Some((from, left)), Some((to, joined)));
+        Ok(Moved { record: self.registered(old.key)?, left, joined })
+    }
+
     pub(crate) fn delete_device(
         &mut self,
         actor: &Actor,
@@ -366,7 +410,7 @@ impl Reading<'_> {
         let version = if version > now { 0 } else { version };
         let of = |which: &str, is_there: &str, came: bool| {
             self.conn.all(&changes(which, is_there), (gateway, version, limit), |row| {
-                Ok(TopologyChange { version: row.get(23)?, came, child: device_record(row)? })
+                Ok(TopologyChange { version: row.get(24)?, came, child: device_record(row)? })
             })
         };
         let mut changes: Vec<TopologyChange> =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
-use otaru_proto::PackageKind;
+use otaru_proto::{DeviceId, PackageKind};
 
 use super::Store;
 use crate::error::StoreError;
@@ -137,6 +137,27 @@ impl Store {
             t.put_members(Thing::Device(record.row.key), &members)?;
             Ok(record)
         })
+    }
+
+    /// Moves a child from its gateway to another one, as if it had left there and come here. Its deployments go on; what was
+    /// heard of whether it is there is forgotten.
+    ///
+    /// *Retry*: safe; nothing is changed when it is there already.
+    ///
+    /// # Errors
+    ///
+    /// - `Missing`: `device`; `gateway`; `child`, the device is no child.
+    /// - `ChildAsGateway`: the other one is itself a child.
+    /// - `InUse`: it is at work in a campaign.
+    pub async fn move_child(
+        &self,
+        actor: &Actor,
+        device_id: &DeviceId,
+        gateway_id: &DeviceId,
+        now: WallTime,
+    ) -> Result<Moved, StoreError> {
+        let (actor, device_id, gateway_id) = (actor.clone(), device_id.clone(), gateway_id.clone());
+        write!(self, Small, |t| t.move_child(&actor, &device_id, &gateway_id, now))
     }
 
     /// Makes a package; see [`create_package`](Store::create_package).

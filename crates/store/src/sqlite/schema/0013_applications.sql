@@ -35,6 +35,9 @@ BEGIN
     DELETE FROM app_member WHERE thing = 'campaign' AND key = OLD.key;
 END;
 
+-- When the first session of a device began.
+ALTER TABLE device_state ADD COLUMN first_connected_at INTEGER;
+
 -- A deleted product stays as a row while rows of deleted devices name it; its id is changed, so that it is free again.
 ALTER TABLE product ADD COLUMN deleted_at INTEGER;
 CREATE TRIGGER app_member_of_deleted_product AFTER UPDATE OF deleted_at ON product WHEN NEW.deleted_at IS NOT NULL
