@@ -106,9 +106,12 @@ impl Engine {
         let id = DeviceId::parse(device_id).map_err(|_| DeviceError::Unknown(device_id.to_owned()))?;
         let to = id_of("gateway_id", gateway_id)?;
         let moved = shared.store.move_child(&by.actor, &id, &to, shared.clock.wall()).await;
-        let moved = moved.map_err(|error| match error {
-            StoreError::Missing { what: "child", id } => DeviceError::NoChild(id),
-            error => unknown_device(device_id, error),
+        let moved = moved.map_err(|error| {
+            if let StoreError::Missing { what: "child", .. } = &error {
+                DeviceError::NoChild(device_id.to_owned())
+            } else {
+                unknown_device(device_id, error)
+            }
         })?;
         for (gateway, version) in moved.left.into_iter().chain(moved.joined) {
             shared.children_changed(gateway, version);
