@@ -12,6 +12,17 @@ from server import BUCKET
 from stage import MARKER, TIME, check, looks, same, without_nulls
 
 UNKNOWN = "0" * 23 + "1"
+# What campaigns need, and what ordinary applications call besides.
+OFFERED = """
+    create_product delete_product show_product list_products update_product
+    add_device show_device delete_device list_devices update_device freeze_device unfreeze_device reset_device_secret
+    reset_fingerprint change_gateway list_device_groups_by_device
+    add_device_group list_device_groups show_device_group update_device_group delete_device_group
+    create_or_delete_device_in_group show_devices_in_group tag_device untag_device list_resources_by_tags
+    show_applications show_application
+    create_ota_package list_ota_package_info show_ota_package delete_ota_package
+    create_batch_task list_batch_tasks show_batch_task stop_batch_task retry_batch_task delete_batch_task confirm_batch_task
+""".split()
 SERVICES = [{
     "service_id": "Pump", "service_type": "Pump", "description": "what the pump can do", "option": "Optional",
     "properties": [

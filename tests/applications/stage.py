@@ -19,6 +19,8 @@ from server import BUCKET, PATIENCE_SECS
 
 SCHEMES = ["SDK-HMAC-SHA256", "V11-HMAC-SHA256"]
 NUMBERS = itertools.count(1)
+# Schemes and calls that went well.
+MADE = set()
 IMAGE_BYTES = 200_000
 MARKER = r"[0-9a-f]{24}"
 TIME = r"\d{8}T\d{6}Z"
@@ -101,6 +103,7 @@ class Application:
         wanted = 201 if call in CREATED else 204 if call in NO_CONTENT else 200
         check(answer.status_code == wanted, f"{call} is answered with {wanted}", self.exchange())
         check(understood.status_code == wanted, "the client tells the same status", understood.status_code)
+        MADE.add((self.scheme, call))
         if not answer.content:
             return None
         check(wanted != 204, "204 has no body", self.exchange())
