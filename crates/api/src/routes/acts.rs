@@ -118,7 +118,9 @@ impl Given {
 }
 
 fn labels_of(act: Act, name: &str, words: &[String]) -> Result<BTreeSet<Label>, Problem> {
-    let accepted: Vec<Label> = Label::ALL.into_iter().filter(|label| act.fits(*label)).collect();
+    // What waits for another attempt has no outcome; it is meant by everything that names none.
+    let named = |label: &Label| act.fits(*label) && (act != Act::Retry || label.is_finished());
+    let accepted: Vec<Label> = Label::ALL.into_iter().filter(named).collect();
     let names: Vec<&str> = accepted.iter().map(|label| label.name()).collect();
     let refused = |found: String| {
         let message = format!("`{name}` {found}; {} accepted", listed(&names));
