@@ -14,6 +14,11 @@ pub const JSON_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// callers that are known.
 pub const APPLICATION_BODY_BYTES_MAX: usize = 12 * 1024 * 1024;
 
+/// Largest request for a token of the application API, in bytes; read before we know who is asking.
+///
+/// Names and a password are some hundred bytes, and what clients of the hosted service send beside them is below a few KiB.
+pub const TOKEN_BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// Longest line of an import, in bytes.
 ///
 /// The longest honest one has 64 tags with keys and values of 128 characters of four bytes each, which are 64 KiB; twice

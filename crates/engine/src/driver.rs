@@ -21,6 +21,7 @@ use otaru_store::{
 use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
+use crate::application_tokens::ApplicationTokens;
 use crate::batch::{Answer, Around, Spoken, decide, wanted};
 use crate::campaign_work::CampaignWork;
 use crate::clock::{Clock, ServiceClock};
@@ -79,6 +80,7 @@ pub(crate) struct Shared {
     pub(crate) download_tokens: DownloadTokens,
     pub(crate) refused: RefusedConnections,
     pub(crate) device_tokens: DeviceTokens,
+    pub(crate) application_tokens: ApplicationTokens,
     pub(crate) http_devices: HttpDevices,
     pub(crate) campaign_work: CampaignWork,
     /// A campaign may start earlier than was known.
@@ -144,6 +146,7 @@ impl Engine {
         let service = ServiceClock::resume(clock.clone(), boot.service_time, grace);
         let download_tokens = DownloadTokens::new(vault.mac_key("download tokens"));
         let device_tokens = DeviceTokens::new(vault.mac_key("device tokens"));
+        let application_tokens = ApplicationTokens::new(vault.mac_key("application tokens"));
         let first_id = u32::try_from(boot.number & 0xff).unwrap_or(0) << 24;
         let shared = Arc::new(Shared {
             ids: IdMaker::new(settings.node, first_id),
@@ -161,6 +164,7 @@ impl Engine {
             download_tokens,
             refused: RefusedConnections::default(),
             device_tokens,
+            application_tokens,
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
             schedule_changed: Notify::new(),

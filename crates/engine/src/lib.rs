@@ -13,6 +13,7 @@
 
 mod access_keys;
 mod actions;
+mod application_tokens;
 mod applications;
 mod artifacts;
 mod backups;
@@ -55,6 +56,7 @@ mod views;
 
 pub use access_keys::{AccessKeyError, NewAccessKey, Signer, random};
 pub use actions::{ActAnswer, ActError, ActResult, ActedDeployment, ActedDevice, DeploymentSelection};
+pub use application_tokens::{ApplicationToken, ApplicationTokenError};
 pub use artifacts::{Declared, IngestError};
 pub use backups::BackupError;
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How long a token is good that an application gets for its access key: as published, a day.
+pub const APPLICATION_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// Events in one batch.
 ///
 /// 8 192 events took 70 ms in the measured store at its slowest shape (one row per device), so that a batch

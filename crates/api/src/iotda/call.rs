@@ -7,7 +7,7 @@
 use axum::extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use otaru_engine::{Engine, Operator, Role, Signer};
+use otaru_engine::{Engine, Faulty, Kind, Operator, Role, Signer};
 
 use super::input::{Fields, ID};
 use super::paging::Paging;
@@ -164,10 +164,20 @@ impl Proof {
                 .because("Sign the request with an access key, or send a token in `X-Auth-Token`."));
         };
         match engine.operator(token).await {
-            Ok(operator) => Ok(Proof::Token(operator)),
-            Err(error @ otaru_engine::TokenError::Unknown) => Err(TOKEN.because(error.to_string())),
-            Err(error) => Err(of_engine(error, TOKEN)),
+            Ok(operator) => return Ok(Proof::Token(operator)),
+            Err(otaru_engine::TokenError::Unknown) => {}
+            Err(error) => return Err(of_engine(error, TOKEN)),
         }
+        engine.application(token).await.map(Proof::Token).map_err(|error| match error.kind() {
+            Kind::Unauthorized => TOKEN.because(format!("{error}.")),
+            Kind::NotFound
+            | Kind::Invalid
+            | Kind::Forbidden
+            | Kind::Conflict
+            | Kind::TooLarge
+            | Kind::Unavailable
+            | Kind::Internal => of_engine(error, TOKEN),
+        })
     }
 }
 

@@ -240,6 +240,8 @@ impl Fields {
 
 const SECONDS: &[BorrowedFormatItem<'static>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
+const MICROS: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 const MILLIS: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
@@ -262,6 +264,11 @@ pub(super) fn seconds(time: WallTime) -> String {
 /// The longer form that some members have: `2026-01-31T09:10:00.000Z`.
 pub(super) fn millis(time: WallTime) -> String {
     written(time, MILLIS)
+}
+
+/// The longest, of tokens: `2026-01-31T09:10:00.000000Z`.
+pub(super) fn micros(time: WallTime) -> String {
+    written(time, MICROS)
 }
 
 fn written(time: WallTime, form: &[BorrowedFormatItem<'static>]) -> String {

@@ -22,6 +22,7 @@ mod refusal;
 mod signature;
 mod tags;
 mod tasks;
+mod tokens;
 mod words;
 
 use axum::Router;
@@ -43,6 +44,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(packages::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
+        .merge(tokens::routes())
 }
 
 /// The answer to a call that is not offered; `None`: it is not for this API.

@@ -142,3 +142,89 @@ async fn bodies_that_are_no_objects_are_refused() {
     let answer = stage.send(stage.signed(Method::POST, &stage.path("/products"), &long)).await;
     refused(&answer, 413, "IOTDA.000110");
 }
+
+/// What a client sends for a token.
+fn token_body(name: &str, password: &str) -> serde_json::Value {
+    json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": {
+            "name": name, "password": password, "domain": {"name": "acme"},
+        }}},
+        "scope": {"project": {"name": "cn-north-4"}},
+    }})
+}
+
+async fn ask_for_token(stage: &Stage, body: impl ToString) -> crate::house::Answer {
+    let request = Request::post("/v3/auth/tokens").header("content-type", "application/json");
+    stage.send(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+async fn with_token(stage: &Stage, method: Method, path: &str, token: &str) -> crate::house::Answer {
+    let request = Request::builder().method(method).uri(stage.path(path)).header("x-auth-token", token);
+    stage.send(request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_key_and_its_secret_get_a_token_that_is_good_in_place_of_a_signature() {
+    let stage = Stage::open().await;
+    let answer = ask_for_token(&stage, token_body(&stage.access_key, &stage.secret)).await;
+    let token = answer.header("x-subject-token").to_owned();
+    let made = &answer.ok(201)["token"];
+    let project = json!({
+        "id": stage.project, "name": "cn-north-4", "domain": {"id": stage.project, "name": "acme"},
+    });
+    assert_eq!((&made["project"], &made["catalog"]), (&project, &json!([])));
+    assert_eq!((&made["methods"], &made["user"]["name"]), (&json!(["password"]), &json!(stage.access_key)));
+    assert_eq!(made["roles"], json!([{"id": "0", "name": "operator"}]));
+    let times = [&made["issued_at"], &made["expires_at"]].map(|time| time.as_str().unwrap().to_owned());
+    assert!(times[0] < times[1] && times[1].len() == "2026-01-31T08:00:00.000000Z".len(), "{times:?}");
+    with_token(&stage, Method::GET, "/products", &token).await.ok(200);
+    // It may do what its key may.
+    let denied = with_token(&stage, Method::DELETE, "/products/none", &token).await;
+    refused(&denied, 404, "IOTDA.000104");
+    let mut altered = token.clone();
+    let last = if altered.pop() == Some('0') { '1' } else { '0' };
+    altered.push(last);
+    for wrong in [altered, token.replace(&stage.access_key, "0123"), format!("{token}.")] {
+        refused(&with_token(&stage, Method::GET, "/products", &wrong).await, 403, "IOTDA.000004");
+    }
+    // Nowhere else.
+    let native = stage.house.with_token(&token).get("/api/v1/products").await;
+    assert_eq!(native.status, 401);
+    let revoked = stage.house.admin().delete(&format!("/api/v1/access-keys/{}", stage.access_key)).await;
+    assert_eq!(revoked.status, 204);
+    let message = refused(&with_token(&stage, Method::GET, "/products", &token).await, 403, "IOTDA.000004");
+    assert!(message.contains("revoked"), "{message}");
+    let again = ask_for_token(&stage, token_body(&stage.access_key, &stage.secret)).await;
+    refused(&again, 401, "IOTDA.000002");
+}
+
+#[tokio::test]
+async fn the_token_of_a_viewers_key_looks_and_changes_nothing() {
+    let stage = Stage::open().await.with_role(Role::Viewer).await;
+    let answer = ask_for_token(&stage, token_body(&stage.access_key, &stage.secret)).await;
+    let token = answer.header("x-subject-token").to_owned();
+    assert_eq!(answer.ok(201)["token"]["roles"][0]["name"], "viewer");
+    with_token(&stage, Method::GET, "/products", &token).await.ok(200);
+    let answer = with_token(&stage, Method::DELETE, "/products/none", &token).await;
+    refused(&answer, 403, "IOTDA.000022");
+}
+
+#[tokio::test]
+async fn no_token_without_the_right_pair_and_a_form_that_is_known() {
+    let stage = Stage::open().await;
+    let wrong = ask_for_token(&stage, token_body(&stage.access_key, "wrong")).await;
+    let unknown = ask_for_token(&stage, token_body("NOBODY", &stage.secret)).await;
+    assert_eq!(refused(&wrong, 401, "IOTDA.000002"), refused(&unknown, 401, "IOTDA.000002"));
+    for body in [json!({}), json!({"auth": 1}), json!({"auth": {"identity": {}}}), token_body("", "")] {
+        refused(&ask_for_token(&stage, body).await, 400, "IOTDA.000006");
+    }
+    refused(&ask_for_token(&stage, "{").await, 400, "IOTDA.000008");
+    let mut other = token_body(&stage.access_key, &stage.secret);
+    other["auth"]["identity"]["methods"] = json!(["totp"]);
+    refused(&ask_for_token(&stage, other).await, 400, "IOTDA.000006");
+    let mut elsewhere = token_body(&stage.access_key, &stage.secret);
+    elsewhere["auth"]["scope"] = json!({"project": {"id": "another"}});
+    refused(&ask_for_token(&stage, elsewhere).await, 403, "IOTDA.000022");
+    let long = token_body(&stage.access_key, &"x".repeat(64 * 1024));
+    refused(&ask_for_token(&stage, long).await, 413, "IOTDA.000110");
+}
