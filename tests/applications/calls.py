@@ -16,7 +16,7 @@ UNKNOWN = "0" * 23 + "1"
 OFFERED = """
     create_product delete_product show_product list_products update_product
     add_device show_device delete_device list_devices update_device freeze_device unfreeze_device reset_device_secret
-    reset_fingerprint change_gateway list_device_groups_by_device
+    reset_fingerprint change_gateway list_device_groups_by_device search_devices
     add_device_group list_device_groups show_device_group update_device_group delete_device_group
     create_or_delete_device_in_group show_devices_in_group tag_device untag_device list_resources_by_tags
     show_applications show_application
@@ -452,6 +452,26 @@ def a_deleted_device_is_gone_and_its_id_is_free(s):
     unknown_device(s, device)
     same(s.ask("list_devices", product_id=product)["devices"], [], "it is not listed")
     same(s.device(product, node_id="again")["device_id"], device, "its id is free again")
+
+
+def devices_are_found_by_a_search(s):
+    product, other = s.product(), s.product()
+    devices = s.device_ids(product, 3)
+    s.device_ids(other, 1)
+    search = lambda sql: s.ask("search_devices", body=v5.SearchSql(sql=sql))
+    rows = lambda rest: [row["device_id"] for row in search(f"select * from device where product_id = '{product}' {rest}")["devices"]]
+    same(rows(""), devices[::-1], "the newest first")
+    same(rows("order by marker asc limit 1,2"), devices[1:], "the oldest first, without the first")
+    same(rows(f"and device_id != '{devices[1]}' or device_id = 'nobody'"), [devices[2], devices[0]], "and binds before or")
+    same(rows("and status = 'ONLINE'"), [], "nobody is there")
+    tag(s, devices[0], ring="canary")
+    same(rows("and tag_key = 'ring' and tag_value = 'canary'"), devices[:1], "the one with this tag")
+    same(search(f"select count(*) from device where product_id = '{product}'"), {"count": 3}, "all of the product")
+    [row] = search(f"select * from device where device_id = '{devices[0]}'")["devices"]
+    has(row, device_id=devices[0], product_id=product, gateway_id=devices[0], status="INACTIVE", node_type="GATEWAY")
+    looks(row["marker"], MARKER, "marker of a row")
+    for sql in ("select * from device where colour = 'red'", "select * from device limit 51", "delete from device"):
+        s.refused(400, "IOTDA.000006", "search_devices", body=v5.SearchSql(sql=sql))
 
 
 def an_unknown_device_is_not_found(s):

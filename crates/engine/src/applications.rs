@@ -7,23 +7,24 @@
 //!
 //! Not here: how any of it looks (`otaru-api`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use otaru_core::campaign::CampaignState;
 use otaru_proto::{DeviceId, PackageKind};
 use otaru_store::{
-    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceKey, DeviceRecord, GroupKey,
-    GroupRow, KnownDevice, Newest, NewestDevices, NewestPackages, PackageKey, PackageRow, ProductKey,
-    ProductRow, StoreError, Thing, Total,
+    CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact,
+    DeviceKey, DeviceRecord, DeviceSearch, GroupKey, GroupRow, KnownDevice, Newest, NewestDevices,
+    NewestPackages, PackageKey, PackageRow, ProductKey, ProductRow, SearchPage, StoreError, Thing, Total,
 };
 
 use crate::campaigns::{CampaignError, CampaignRequest};
 use crate::devices::{CheckedDevice, DeviceError, DeviceRequest, RegisteredDevice, id_of, unknown_device};
 use crate::driver::Engine;
 use crate::groups::{GroupError, GroupRequest};
+use crate::limits::{SEARCH_CHUNK, SEARCH_LOOKS_MAX};
 use crate::packages::{PackageError, PackageRequest};
 use crate::tokens::Operator;
-use crate::views::{DeploymentView, DeviceView};
+use crate::views::{DeploymentView, DeviceStatus, DeviceView};
 
 /// Things with members.
 impl Engine {
@@ -191,6 +192,58 @@ fn unknown_product(product_id: &str, error: StoreError) -> DeviceError {
     }
 }
 
+/// What devices are searched for.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceQuery {
+    /// Alternatives, at most [`ALTERNATIVES_MAX`](otaru_store::limits::ALTERNATIVES_MAX): one of them has to hold.
+    pub any: Vec<DeviceAlternative>,
+    /// The order: as registered, or the newest first.
+    pub oldest_first: bool,
+}
+
+/// What has to hold together.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceAlternative {
+    /// What the store knows.
+    pub conditions: Vec<DeviceCondition>,
+    /// One of these; `None`: any.
+    pub status: Option<BTreeSet<DeviceStatus>>,
+}
+
+impl DeviceQuery {
+    /// What the store is asked, and for each alternative the statuses that are still to be looked at.
+    fn parts(self) -> (DeviceSearch, Vec<Option<BTreeSet<DeviceStatus>>>) {
+        let (mut any, mut statuses) = (Vec::new(), Vec::new());
+        for DeviceAlternative { mut conditions, status } in self.any {
+            let Some(mut status) = status else {
+                any.push(conditions);
+                statuses.push(None);
+                continue;
+            };
+            if status.is_empty() {
+                continue;
+            }
+            // Whether a device is frozen is stored, and comes before everything else.
+            let frozen = status.contains(&DeviceStatus::Frozen);
+            status.remove(&DeviceStatus::Frozen);
+            let is_any_other = status.len() == DeviceStatus::ALL.len() - 1;
+            if !frozen || status.is_empty() {
+                conditions.push(DeviceCondition { is_not: !frozen, fact: DeviceFact::Frozen });
+            }
+            any.push(conditions);
+            if is_any_other || status.is_empty() {
+                statuses.push(None);
+            } else {
+                if frozen {
+                    status.insert(DeviceStatus::Frozen);
+                }
+                statuses.push(Some(status));
+            }
+        }
+        (DeviceSearch { any, oldest_first: self.oldest_first }, statuses)
+    }
+}
+
 /// Lists.
 impl Engine {
     /// Which of these ids are registered devices, in their order.
@@ -265,6 +318,94 @@ impl Engine {
     ) -> Result<(Vec<DeviceView>, Total), StoreError> {
         let (records, total) = self.shared.store.newest_devices(filter, page).await?;
         Ok((records.into_iter().map(|record| self.view_of(record, None)).collect(), total))
+    }
+
+    /// A page of the devices that `query` finds, in the order of their registration.
+    ///
+    /// Where it asks for a status that depends on who is connected now, which no index knows, at most
+    /// [`SEARCH_LOOKS_MAX`] devices for which the rest holds are looked at: what is behind them is not found.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn search_devices(
+        &self,
+        query: DeviceQuery,
+        skip: u32,
+        limit: u32,
+    ) -> Result<Vec<DeviceView>, StoreError> {
+        let (search, statuses) = query.parts();
+        if statuses.iter().all(Option::is_none) {
+            let found =
+                self.shared.store.search_devices(search, SearchPage { after: None, skip, limit }).await?;
+            return Ok(found.into_iter().map(|(record, _)| self.view_of(record, None)).collect());
+        }
+        let (mut left_out, mut page) = (skip, Vec::new());
+        self.look_through(search, &statuses, |view| {
+            if left_out > 0 {
+                left_out -= 1;
+            } else {
+                page.push(view);
+            }
+            page.len() < limit as usize
+        })
+        .await?;
+        Ok(page)
+    }
+
+    /// How many devices `query` finds; counting stops at [`COUNTED_MAX`](otaru_store::limits::COUNTED_MAX).
+    ///
+    /// Where it asks for a status that depends on who is connected now, the first [`SEARCH_LOOKS_MAX`] devices for which the
+    /// rest holds are looked at, and those are counted among them: of a larger fleet it is the number among the first.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    pub async fn count_devices(&self, query: DeviceQuery) -> Result<u64, StoreError> {
+        let (search, statuses) = query.parts();
+        if statuses.iter().all(Option::is_none) {
+            return Ok(self.shared.store.count_found_devices(search).await?.n);
+        }
+        let mut n = 0;
+        self.look_through(search, &statuses, |_| {
+            n += 1;
+            true
+        })
+        .await?;
+        Ok(n)
+    }
+
+    /// Hands on the devices whose status is right too, as long as `goes_on` says so.
+    async fn look_through(
+        &self,
+        search: DeviceSearch,
+        statuses: &[Option<BTreeSet<DeviceStatus>>],
+        mut goes_on: impl FnMut(DeviceView) -> bool,
+    ) -> Result<(), StoreError> {
+        let (mut after, mut looked_at) = (None, 0);
+        while looked_at < SEARCH_LOOKS_MAX {
+            let limit = SEARCH_CHUNK.min(SEARCH_LOOKS_MAX - looked_at);
+            let page = SearchPage { after, skip: 0, limit };
+            let found = self.shared.store.search_devices(search.clone(), page).await?;
+            let is_last = found.len() < limit as usize;
+            looked_at += limit;
+            after = found.last().map(|(record, _)| record.row.key);
+            for (record, which) in found {
+                let view = self.view_of(record, None);
+                let status = view.status();
+                let is_right = statuses.iter().enumerate().any(|(at, accepted)| {
+                    which >> at & 1 == 1
+                        && accepted.as_ref().is_none_or(|accepted| accepted.contains(&status))
+                });
+                if is_right && !goes_on(view) {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// A device as it is shown, without its reports.

@@ -57,6 +57,7 @@ mod views;
 pub use access_keys::{AccessKeyError, NewAccessKey, Signer, random};
 pub use actions::{ActAnswer, ActError, ActResult, ActedDeployment, ActedDevice, DeploymentSelection};
 pub use application_tokens::{ApplicationToken, ApplicationTokenError};
+pub use applications::{DeviceAlternative, DeviceQuery};
 pub use artifacts::{Declared, IngestError};
 pub use backups::BackupError;
 pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
@@ -81,12 +82,13 @@ pub use sessions::{Delivery, Session};
 pub use settings::{Retention, Settings};
 pub use tokens::{NewToken, Operator, TokenError};
 pub use told::Told;
-pub use views::{CodeSays, DeploymentView, DeviceView, FailuresView, ReportView};
+pub use views::{CodeSays, DeploymentView, DeviceStatus, DeviceView, FailuresView, ReportView};
 
 pub use otaru_store::{
     AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey,
-    CampaignRow, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter,
-    DeviceKey, DeviceRecord, Fault, GroupKey, GroupRow, KnownDevice, LogRow, Manifest, Newest, NewestDevices,
-    NewestPackages, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, ReportSeq,
-    Role, StoreError, Thing, TokenRow, Total,
+    CampaignRow, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceCondition,
+    DeviceFact, DeviceFilter, DeviceKey, DeviceRecord, DeviceText, Fault, GroupKey, GroupRow, KnownDevice,
+    LogRow, Manifest, Newest, NewestDevices, NewestPackages, OutboxSeq, PackageKey, PackageRow, Page,
+    ProductKey, ProductRow, PropertyRow, ReportSeq, Role, StoreError, TagCondition, TextIs, Thing, TokenRow,
+    Total,
 };

@@ -5,6 +5,13 @@ use std::time::Duration;
 /// How long a token is good that an application gets for its access key: as published, a day.
 pub const APPLICATION_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// Devices that one search looks at because their status depends on who is connected: as many as a list counts, some 100 ms
+/// of a reader.
+pub const SEARCH_LOOKS_MAX: u32 = 10_000;
+
+/// Of those, at once: between two of them others have their turn.
+pub const SEARCH_CHUNK: u32 = 500;
+
 /// Events in one batch.
 ///
 /// 8 192 events took 70 ms in the measured store at its slowest shape (one row per device), so that a batch

@@ -26,6 +26,40 @@ pub struct DeviceView {
     pub group_ids: Option<Vec<String>>,
 }
 
+/// What a device is to applications, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceStatus {
+    /// It may not connect.
+    Frozen,
+    /// It is connected, or its gateway is.
+    Online,
+    /// It was.
+    Offline,
+    /// It never was, and never reported.
+    Inactive,
+}
+
+impl DeviceStatus {
+    /// Every one.
+    pub const ALL: [DeviceStatus; 4] =
+        [DeviceStatus::Frozen, DeviceStatus::Online, DeviceStatus::Offline, DeviceStatus::Inactive];
+}
+
+impl DeviceView {
+    /// What it is, in one word.
+    #[must_use]
+    pub fn status(&self) -> DeviceStatus {
+        let state = &self.record.state;
+        let was_here = state.connected_at.is_some() || state.last_report_at.is_some();
+        match (self.record.row.frozen, self.online, was_here) {
+            (true, ..) => DeviceStatus::Frozen,
+            (false, true, _) => DeviceStatus::Online,
+            (false, false, true) => DeviceStatus::Offline,
+            (false, false, false) => DeviceStatus::Inactive,
+        }
+    }
+}
+
 /// A report as shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportView {

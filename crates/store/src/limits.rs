@@ -41,6 +41,9 @@ pub const CODES_MAX: usize = 16;
 /// longer than one in which all have.
 pub const LEAPS_MAX: u32 = 5_000;
 
+/// Alternatives of a search for devices: each is a bit of the answer.
+pub const ALTERNATIVES_MAX: usize = 8;
+
 /// Campaigns counted for a total that no counter has. As many as the index of names gives in a millisecond or two.
 pub const COUNTED_MAX: u32 = 10_000;
 

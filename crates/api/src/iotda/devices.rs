@@ -142,13 +142,7 @@ fn refused(error: DeviceError) -> Problem {
 fn view(call: &Call, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
     let (row, state) = (&view.record.row, &view.record.state);
     let gateway_id = view.record.gateway_id.as_ref().unwrap_or(&row.device_id);
-    let status = match (row.frozen, view.online, state.connected_at) {
-        (true, ..) => "FROZEN",
-        (false, true, _) => "ONLINE",
-        (false, false, Some(_)) => "OFFLINE",
-        (false, false, None) if state.last_report_at.is_some() => "OFFLINE",
-        (false, false, None) => "INACTIVE",
-    };
+    let status = super::words::status(view.status());
     let tags: Vec<Value> =
         row.tags.iter().map(|(key, value)| json!({"tag_key": key, "tag_value": value})).collect();
     let node_type = if row.gateway.is_some() { "ENDPOINT" } else { "GATEWAY" };

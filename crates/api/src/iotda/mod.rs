@@ -19,6 +19,8 @@ mod paging;
 mod products;
 mod projects;
 mod refusal;
+mod search;
+mod search_sql;
 mod signature;
 mod tags;
 mod tasks;
@@ -44,6 +46,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(packages::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
+        .merge(search::routes())
         .merge(tokens::routes())
 }
 

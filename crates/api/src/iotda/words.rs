@@ -4,9 +4,19 @@
 
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::{Label, OutcomeKind};
-use otaru_engine::{CampaignRow, Counts, DeploymentView};
+use otaru_engine::{CampaignRow, Counts, DeploymentView, DeviceStatus};
 use otaru_proto::PackageKind;
 use serde::Serialize;
+
+/// What a device is.
+pub(super) const fn status(status: DeviceStatus) -> &'static str {
+    match status {
+        DeviceStatus::Frozen => "FROZEN",
+        DeviceStatus::Online => "ONLINE",
+        DeviceStatus::Offline => "OFFLINE",
+        DeviceStatus::Inactive => "INACTIVE",
+    }
+}
 
 /// Types of packages; a module is a part of a product that this platform does not version by itself.
 pub(super) const PACKAGE_TYPES: &[&str] = &["firmwarePackage", "softwarePackage", "modulePackage"];

@@ -19,5 +19,6 @@ mod house;
 mod mangled;
 mod packages;
 mod products;
+mod search;
 mod tags;
 mod tasks;

@@ -33,6 +33,7 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/tags/bind-resource"),
     ("POST", "/tags/unbind-resource"),
     ("POST", "/tags/query-resources"),
+    ("POST", "/search/query-devices"),
     ("GET", "/ota-upgrades/packages"),
     ("POST", "/ota-upgrades/packages"),
     ("GET", "/ota-upgrades/packages/{}"),
@@ -99,6 +100,7 @@ const NAMES: &[&str] = &[
     "protocol_type",
     "device_type",
     "data_format",
+    "sql",
 ];
 
 /// Values that some call takes somewhere, and others.
@@ -136,6 +138,9 @@ const TEXTS: &[&str] = &[
     "'",
     "\"",
     "\\",
+    "select * from device where status != 'ONLINE' or tag_key like 'ring%' limit 500,50",
+    "select count(*) from device where marker > 'ffffffffffffffffffffffff' and group_id in ('x', '')",
+    "select * from device where create_time < '00000101T000000Z'",
 ];
 
 fn text() -> impl Strategy<Value = String> {

@@ -6,8 +6,9 @@ use otaru_proto::PackageKind;
 
 use super::world::{Must, NOW, PRODUCT, World, asked, id, new_campaign, new_device, released};
 use crate::{
-    AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceKey, NewDevice, NewGroup, Newest, NewestDevices,
-    NewestPackages, Role, StoreError, Targets, Thing,
+    AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact, DeviceKey, DeviceSearch,
+    DeviceText, NewDevice, NewGroup, Newest, NewestDevices, NewestPackages, Role, SearchPage, StoreError,
+    TagCondition, Targets, TextIs, Thing,
 };
 
 fn key(access_key: &str, world: &World) -> AccessKeyRow {
@@ -146,6 +147,102 @@ pub(super) async fn lists_with_the_newest_first_are_paged_and_counted(world: &Wo
     let named = store.newest_products(Some("none".to_owned()), all()).await.must();
     assert_eq!((named.0.len(), named.1.n), (0, 0));
     assert_eq!(store.newest_products(None, all()).await.must().0.len(), 1);
+}
+
+pub(super) async fn devices_are_searched_for_by_what_holds_for_them(world: &World) {
+    let store = &world.store;
+    let gateway = world.device("gate_1").await;
+    let tagged = |id: &str, value: &str, name: Option<&str>| NewDevice {
+        tags: [("ring".to_owned(), value.to_owned()), ("site".to_owned(), "north".to_owned())].into(),
+        name: name.map(str::to_owned),
+        ..new_device(id)
+    };
+    let pump = world.device_with(tagged("pump_1", "canary", Some("设备 one"))).await.row.key;
+    let child = NewDevice { gateway_id: Some(id("gate_1")), ..tagged("pump_2", "north", None) };
+    let child = world.device_with(child).await.row.key;
+    let gone = world.device("gone_1").await;
+    store.delete_device(&world.actor, &id("gone_1"), NOW).await.must();
+    let group = NewGroup { group_id: "g1".into(), name: "Hall".into(), description: String::new() };
+    store.create_group(&world.actor, group, NOW).await.must();
+    store.add_members(&world.actor, "g1", vec![pump, child], NOW).await.must();
+
+    let all = SearchPage { after: None, skip: 0, limit: 9 };
+    let found = async |any: Vec<Vec<DeviceCondition>>, page: SearchPage| {
+        let search = DeviceSearch { any, oldest_first: true };
+        let total = store.count_found_devices(search.clone()).await.must();
+        let rows = store.search_devices(search.clone(), page).await.must();
+        let whole = store.search_devices(search.clone(), all).await.must();
+        assert_eq!(total.n, whole.len() as u64, "{search:?}");
+        let newest = store.search_devices(DeviceSearch { oldest_first: false, ..search }, all).await.must();
+        assert_eq!(newest, whole.into_iter().rev().collect::<Vec<_>>());
+        rows.into_iter().map(|(record, which)| (record.row.key, which)).collect::<Vec<_>>()
+    };
+    let only = async |fact: DeviceFact, is_not: bool| {
+        let found = found(vec![vec![DeviceCondition { is_not, fact }]], all).await;
+        assert!(found.iter().all(|(_, which)| *which == 1));
+        found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    let one = |text: &str| TextIs::OneOf(vec![text.to_owned()]);
+    let begins = |text: &str| TextIs::Begins(text.to_owned());
+    let tag = |of_key: bool, is: TextIs| TagCondition { is_not: false, of_key, is };
+    let text = |of: DeviceText, is: TextIs| DeviceFact::Text(of, is);
+    let two = |a: &str, b: &str| TextIs::OneOf(vec![a.to_owned(), b.to_owned()]);
+    for (fact, expected) in [
+        (text(DeviceText::Id, one("pump_1")), vec![pump]),
+        (text(DeviceText::Id, two("pump_2", "gate_1")), vec![gateway, child]),
+        (text(DeviceText::Id, one("gone_1")), vec![]),
+        (text(DeviceText::Id, begins("pump")), vec![pump, child]),
+        (text(DeviceText::Id, begins("p_mp")), vec![]),
+        (text(DeviceText::Node, begins("no such")), vec![]),
+        (text(DeviceText::Name, begins("设备 ")), vec![pump]),
+        (text(DeviceText::Name, one("设备 one")), vec![pump]),
+        (text(DeviceText::Firmware, one("1.0")), vec![]),
+        (text(DeviceText::Software, one("1.0")), vec![]),
+        (DeviceFact::Product(vec![PRODUCT.to_owned()]), vec![gateway, pump, child]),
+        (DeviceFact::Product(vec!["none".to_owned()]), vec![]),
+        (DeviceFact::Gateway(vec![id("gate_1")]), vec![gateway, child]),
+        (DeviceFact::Gateway(vec![id("pump_2")]), vec![]),
+        (DeviceFact::Gateway(vec![id("nobody"), id("pump_1")]), vec![pump]),
+        (DeviceFact::Group(vec!["g1".to_owned()]), vec![pump, child]),
+        (DeviceFact::Group(vec!["none".to_owned(), "g1".to_owned()]), vec![pump, child]),
+        (DeviceFact::Group(vec!["none".to_owned()]), vec![]),
+        (DeviceFact::Tag(vec![tag(true, one("ring"))]), vec![pump, child]),
+        (DeviceFact::Tag(vec![tag(false, begins("can"))]), vec![pump]),
+        (DeviceFact::Tag(vec![tag(true, one("ring")), tag(false, one("canary"))]), vec![pump]),
+        (DeviceFact::Tag(vec![tag(true, one("ring")), tag(false, one("north"))]), vec![child]),
+        (
+            DeviceFact::Tag(vec![
+                tag(true, one("ring")),
+                TagCondition { is_not: true, ..tag(false, one("canary")) },
+            ]),
+            vec![child],
+        ),
+        (DeviceFact::Key(vec![pump.0..pump.0 + 1, gone.0..gone.0 + 1]), vec![pump]),
+        (DeviceFact::Key(Vec::from([pump.0 + 1..i64::MAX])), vec![child]),
+        (DeviceFact::Key(vec![]), vec![]),
+        (DeviceFact::Created(Vec::from([NOW.0..NOW.0 + 1])), vec![gateway, pump, child]),
+        (DeviceFact::Created(Vec::from([i64::MIN..NOW.0])), vec![]),
+        (DeviceFact::Frozen, vec![]),
+        (DeviceFact::Child, vec![child]),
+    ] {
+        assert_eq!(only(fact.clone(), false).await, expected, "{fact:?}");
+        let others: Vec<DeviceKey> =
+            [gateway, pump, child].into_iter().filter(|key| !expected.contains(key)).collect();
+        assert_eq!(only(fact.clone(), true).await, others, "not {fact:?}");
+    }
+
+    let is = |fact: DeviceFact| DeviceCondition { is_not: false, fact };
+    let either = vec![
+        vec![is(DeviceFact::Child)],
+        vec![is(DeviceFact::Group(vec!["g1".to_owned()])), is(DeviceFact::Product(vec![PRODUCT.to_owned()]))],
+    ];
+    assert_eq!(found(either.clone(), all).await, [(pump, 2), (child, 3)]);
+    let next = SearchPage { after: Some(pump), skip: 0, limit: 9 };
+    assert_eq!(found(either.clone(), next).await, [(child, 3)]);
+    let second = SearchPage { after: None, skip: 1, limit: 1 };
+    assert_eq!(found(either, second).await, [(child, 3)]);
+    assert_eq!(found(vec![], all).await, []);
+    assert_eq!(found(vec![vec![]], all).await.len(), 3);
 }
 
 pub(super) async fn campaigns_and_deployments_are_listed_newest_first(world: &World) {

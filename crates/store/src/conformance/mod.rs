@@ -69,6 +69,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_product_is_renamed_and_deleted_when_nothing_has_it,
             things_keep_what_applications_say_about_them,
             lists_with_the_newest_first_are_paged_and_counted,
+            devices_are_searched_for_by_what_holds_for_them,
             campaigns_and_deployments_are_listed_newest_first,
             a_child_moves_to_another_gateway_and_both_hear_of_it,
             a_child_at_work_does_not_move;

@@ -18,6 +18,7 @@ mod members;
 mod newest;
 mod notes;
 mod packages;
+mod search;
 mod tables;
 #[cfg(test)]
 mod tests;

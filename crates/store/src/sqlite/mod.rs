@@ -62,6 +62,7 @@ mod packages;
 mod plans;
 mod products;
 mod readers;
+mod search;
 #[cfg(test)]
 mod tests;
 mod writer;

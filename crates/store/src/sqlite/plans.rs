@@ -32,6 +32,10 @@ const MAY: &[(&str, &str)] = &[
         "SELECT count(*) FROM (SELECT",
         "stops at the first ten thousand; where few hold, a reader's time limit ends it",
     ),
+    (
+        "AS holds FROM",
+        "a search looks at every device between those found where no index is narrower; a reader's time limit ends it",
+    ),
     ("FROM access_key", "there are as many as people made; the list is given whole"),
     ("FROM token", "there are as many as people made; the list is given whole"),
     ("count(*) FROM device_group WHERE project", "at most ten thousand, once for each new group"),

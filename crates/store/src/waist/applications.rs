@@ -272,6 +272,23 @@ impl Store {
         read!(self, |t| t.newest_devices(&filter, page))
     }
 
+    /// Devices that `search` finds, each with which of its alternatives hold, the first in the lowest bit.
+    ///
+    /// An alternative that names a group, or a tag by key and value, costs what those have, where it is the only one; others
+    /// may look at every device between those found, within the time limit of a reader.
+    pub async fn search_devices(
+        &self,
+        search: DeviceSearch,
+        page: SearchPage,
+    ) -> Result<Vec<(DeviceRecord, u8)>, StoreError> {
+        read!(self, |t| t.search_devices(&search, page))
+    }
+
+    /// How many devices `search` finds.
+    pub async fn count_found_devices(&self, search: DeviceSearch) -> Result<Total, StoreError> {
+        read!(self, |t| t.count_found_devices(&search))
+    }
+
     /// Campaigns with packages of this kind, in one of these states if given.
     pub async fn newest_campaigns(
         &self,
