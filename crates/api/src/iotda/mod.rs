@@ -11,6 +11,7 @@
 mod apps;
 mod call;
 mod devices;
+mod filter;
 mod groups;
 mod input;
 mod members;
@@ -18,7 +19,9 @@ mod packages;
 mod paging;
 mod products;
 mod projects;
+pub(crate) mod push;
 mod refusal;
+pub(crate) mod rules;
 mod signature;
 mod tags;
 mod tasks;
@@ -43,6 +46,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(packages::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
+        .merge(rules::routes())
 }
 
 /// The answer to a call that is not offered; `None`: it is not for this API.
