@@ -61,10 +61,11 @@ impl Default for PushLimits {
     }
 }
 
-/// Things taken at once, and told of beside each other: a slow application is told of some hundred a second, and holds few
-/// connections.
-const AT_ONCE: u32 = 64;
-const BESIDE_EACH_OTHER: usize = 8;
+/// Things taken at once, a few times a second: about as many a second as the published platform drains its backlog with.
+const AT_ONCE: u32 = 200;
+
+/// Of these, told beside each other: at 50 ms an answer they are done before it is looked again, with few connections.
+const BESIDE_EACH_OTHER: usize = 16;
 
 /// How often something is told in vain to an application that answers: it will not take it.
 const REFUSED_MAX: u32 = 3;

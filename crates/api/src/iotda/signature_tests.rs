@@ -104,6 +104,27 @@ fn whatever_is_changed_the_signature_does_not_match() {
     }
 }
 
+/// Not a test of anything: prints what `bench/applications` shows.
+#[test]
+#[ignore = "it only measures; bench/applications runs it"]
+#[expect(clippy::print_stdout, reason = "what it measures is all it is for")]
+fn signing_costs() {
+    let vector = Vector::all().into_iter().find(|v| v.text("name").contains("user agent")).unwrap();
+    let (signed, headers) = (vector.signed(), vector.headers());
+    let (method, uri): (Method, Uri) =
+        (vector.text("method").parse().unwrap(), vector.text("target").parse().unwrap());
+    let body = vec![b'x'; 1_024];
+    let rounds = 20_000;
+    let began = std::time::Instant::now();
+    for _ in 0..rounds {
+        // Another body than the one that was signed; it costs the same to find that out.
+        let refused = signed.verify(&vector.secret, &method, &uri, &headers, std::hint::black_box(&body));
+        assert_eq!(refused, Err(SignatureError::Mismatch));
+    }
+    let micros = began.elapsed().as_secs_f64() * 1e6 / f64::from(rounds);
+    println!("one signature: {micros:.1} µs");
+}
+
 #[test]
 fn a_query_may_come_in_any_order_and_with_what_needs_no_escape_as_it_is() {
     let vector = Vector::all().into_iter().find(|v| v.text("name").contains("reserved")).unwrap();
