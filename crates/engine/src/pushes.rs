@@ -34,8 +34,8 @@ impl Engine {
         self.shared.store.delete_push_rule(&by.actor, rule_id, self.wall()).await
     }
 
-    /// Makes an action of a rule, or writes it anew; `token` signs its notifications, and is the one before if it is `None`
-    /// and `keep`.
+    /// Makes an action of a rule, or writes it anew. `token` signs its notifications from now on; without one, what the
+    /// action has sealed does.
     ///
     /// # Errors
     ///

@@ -111,7 +111,7 @@ impl PushSubject {
 /// A rule by which applications are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushRule {
-    /// Inside the store; of a rule to be made, anything.
+    /// Inside the store; 0 for a rule to be made.
     pub key: PushRuleKey,
     /// Public id.
     pub rule_id: String,
@@ -128,7 +128,7 @@ pub struct PushRule {
 /// Where to a rule tells.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushAction {
-    /// Inside the store; of an action to be made, anything.
+    /// Inside the store; 0 for an action to be made.
     pub key: PushActionKey,
     /// Public id.
     pub action_id: String,
@@ -184,7 +184,10 @@ pub enum PushBecame {
     /// The application took it.
     Told,
     /// It is tried again.
-    Failed,
+    Failed {
+        /// How much it counts: attempts add up.
+        weight: u32,
+    },
     /// It is not tried again, and kept with the reason.
     Dead {
         /// What was to be told.

@@ -16,10 +16,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
 use otaru_core::deployment::Label;
 use otaru_engine::{
@@ -113,6 +114,8 @@ impl Pusher {
         let mut closed = std::pin::pin!(closed);
         let mut at_work: JoinSet<(PushActionKey, Result<Came, StoreError>)> = JoinSet::new();
         let mut resting: BTreeMap<PushActionKey, Rest> = BTreeMap::new();
+        let mut looks = tokio::time::interval(self.limits.look_every);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -124,7 +127,7 @@ impl Pusher {
                     }
                     continue;
                 }
-                () = tokio::time::sleep(self.limits.look_every) => {}
+                _ = looks.tick() => {}
             }
             // An outage of the store is told of elsewhere.
             let Ok(actions) = self.engine.push_actions(None).await else { continue };
@@ -134,7 +137,13 @@ impl Pusher {
                 if !rest.is_at_work && rest.until.is_none_or(|until| until <= Instant::now()) {
                     rest.is_at_work = true;
                     let pusher = self.clone();
-                    at_work.spawn(async move { (action.key, pusher.tell_due(Arc::new(action)).await) });
+                    at_work.spawn(async move {
+                        let key = action.key;
+                        let telling = AssertUnwindSafe(pusher.tell_due(Arc::new(action)));
+                        // It is tried again, and holds up nothing else.
+                        let came = telling.catch_unwind().await.unwrap_or(Ok(Came::Failed));
+                        (key, came)
+                    });
                 }
             }
         }
@@ -153,7 +162,9 @@ impl Pusher {
             async move { self.tell_one(&action, due).await }
         });
         let told: Vec<(PushSettled, bool)> = told.buffer_unordered(BESIDE_EACH_OTHER).collect().await;
-        let failed = told.iter().any(|(_, failed)| *failed);
+        // Where something was taken, the application is there.
+        let taken = told.iter().any(|(settled, _)| matches!(settled.became, PushBecame::Told));
+        let failed = !taken && told.iter().any(|(_, failed)| *failed);
         let settled: Vec<PushSettled> = told.into_iter().map(|(settled, _)| settled).collect();
         count(&settled);
         self.engine.settle_pushes(action.key, settled).await?;
@@ -166,15 +177,17 @@ impl Pusher {
             Ok(Some(body)) => body.to_string(),
             // It is gone, or not what the rule is about.
             Ok(None) => return (PushSettled { due, became: PushBecame::Told }, false),
-            Err(_) => return (PushSettled { due, became: PushBecame::Failed }, true),
+            Err(_) => return (PushSettled { due, became: PushBecame::Failed { weight: 1 } }, true),
         };
-        let (most, why, failed) = match self.post(action, body.clone()).await {
+        let (weight, why, failed) = match self.post(action, body.clone()).await {
             Told::Taken { .. } => return (PushSettled { due, became: PushBecame::Told }, false),
-            Told::Refused { status } => (REFUSED_MAX, format!("it was answered with {status}"), true),
-            Told::Failed { why } => (FAILED_MAX, why, true),
+            Told::Refused { status } => {
+                (FAILED_MAX / REFUSED_MAX, format!("it was answered with {status}"), false)
+            }
+            Told::Failed { why } => (1, why, true),
         };
-        let attempts = due.attempts + 1;
-        let became = if attempts >= most {
+        let attempts = due.attempts + weight;
+        let became = if attempts >= FAILED_MAX {
             tracing::warn!(
                 action_id = action.action_id,
                 attempts,
@@ -189,7 +202,7 @@ impl Pusher {
                 error = why,
                 "a notification was not taken"
             );
-            PushBecame::Failed
+            PushBecame::Failed { weight }
         };
         (PushSettled { due, became }, failed)
     }
@@ -217,7 +230,8 @@ impl Pusher {
                     refused => Told::Refused { status: refused },
                 }
             }
-            Err(error) => Told::Failed { why: chain(&error) },
+            // Its address may have a secret in it.
+            Err(error) => Told::Failed { why: chain(&error.without_url()) },
         }
     }
 
@@ -378,7 +392,7 @@ fn count(settled: &[PushSettled]) {
     for one in settled {
         let became = match one.became {
             PushBecame::Told => "told",
-            PushBecame::Failed => "failed",
+            PushBecame::Failed { .. } => "failed",
             PushBecame::Dead { .. } => "dead",
         };
         metrics::counter!("otaru_pushes_total", "became" => became).increment(1);

@@ -189,7 +189,7 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
 }
 
 /// Where to, and the token that signs; the rest of the detail as it is to be shown.
-fn detail(fields: &mut Fields) -> Result<(String, Option<String>, Value), Problem> {
+fn detail(fields: &mut Fields, has_token: bool) -> Result<(String, Option<String>, Value), Problem> {
     match fields.word("channel", CHANNELS)? {
         Some("HTTP_FORWARDING") => {}
         Some(other) => {
@@ -202,10 +202,13 @@ fn detail(fields: &mut Fields) -> Result<(String, Option<String>, Value), Proble
     let mut http = detail.object("http_forwarding")?.ok_or_else(|| INVALID.because(needed))?;
     let url = http.needed("url", prose(1024))?;
     let parsed = reqwest::Url::parse(&url).ok();
-    let is_usable = parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let is_usable = parsed.is_some_and(|url| {
+        let is_open = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && is_open
+    });
     if !is_usable {
         return Err(INVALID.because(format!(
-            "`{}` is {url:?}; an address that begins with http:// or https:// is accepted.",
+            "`{}` is {url:?}; an address that begins with http:// or https:// and names no user is accepted.",
             http.named("url")
         )));
     }
@@ -226,7 +229,7 @@ fn detail(fields: &mut Fields) -> Result<(String, Option<String>, Value), Proble
     if let Some(signs) = signs {
         shown["signature_enable"] = signs.into();
     }
-    if signs == Some(true) && token.is_none() {
+    if signs == Some(true) && token.is_none() && !has_token {
         return Err(INVALID.because(format!("`{}` is required to sign.", http.named("token"))));
     }
     Ok((url, token.filter(|_| signs != Some(false)), shown))
@@ -236,7 +239,7 @@ async fn create_action(call: Call) -> Result<(StatusCode, Json<Value>), Problem>
     let by = call.change()?;
     let mut fields = call.fields()?;
     let rule_id = fields.needed("rule_id", super::input::ID)?;
-    let (url, token, shown) = detail(&mut fields)?;
+    let (url, token, shown) = detail(&mut fields, false)?;
     let action = action_of(&call.engine, super::new_uuid()?, rule_id, url, &shown);
     let made = call.engine.put_push_action(by, action, token.as_deref()).await.map_err(missing)?;
     Ok((StatusCode::CREATED, Json(action_view(&made))))
@@ -271,8 +274,14 @@ async fn show_action(call: Call) -> Result<Json<Value>, Problem> {
 async fn update_action(call: Call) -> Result<Json<Value>, Problem> {
     let by = call.change()?;
     let before = found_action(&call).await?;
-    let (url, token, shown) = detail(&mut call.fields()?)?;
-    let action = action_of(&call.engine, before.action_id, before.rule_id, url, &shown);
+    let (url, token, shown) = detail(&mut call.fields()?, before.sealed_token.is_some())?;
+    // A token is never shown, so that whoever changes something else cannot send it.
+    let sealed_token = before.sealed_token.filter(|_| shown["signature_enable"] != Value::Bool(false));
+    let action = PushAction {
+        key: before.key,
+        sealed_token,
+        ..action_of(&call.engine, before.action_id, before.rule_id, url, &shown)
+    };
     let made = call.engine.put_push_action(by, action, token.as_deref()).await.map_err(missing)?;
     Ok(Json(action_view(&made)))
 }

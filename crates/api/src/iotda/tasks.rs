@@ -370,10 +370,13 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     };
     let before = match &paging.marker {
         None => None,
-        // Those with a smaller id are the ones up to the newest of them.
-        Some(marker) => match call.engine.campaign_before(marker).await.map_err(of_store)? {
-            Some(newest) => Some(CampaignKey(newest.0.saturating_add(1))),
-            None => Some(CampaignKey(0)),
+        Some(marker) => match call.engine.campaign(marker).await.map_err(of_store)? {
+            Some((row, _)) => Some(row.key),
+            // It is gone: those with a smaller id are the ones up to the newest of them.
+            None => match call.engine.campaign_before(marker).await.map_err(of_store)? {
+                Some(newest) => Some(CampaignKey(newest.0.saturating_add(1))),
+                None => Some(CampaignKey(0)),
+            },
         },
     };
     let (tasks, count) = match status {

@@ -359,5 +359,19 @@ async fn a_test_tells_whether_it_was_taken_and_a_token_signs() {
         .ok(200);
     let tested = stage.house.operator().post(&path, json!({})).await.ok(200);
     assert_eq!((&tested["items"][0]["taken"], &tested["items"][0]["status"]), (&json!(false), &json!(null)));
+    // What is never shown stays, and goes when it is switched off.
+    let signed = async || {
+        let rules = stage.house.viewer().get("/api/v1/rules").await.ok(200);
+        rules["items"][0]["actions"][0]["signed"].clone()
+    };
+    assert_eq!(signed().await, json!(true));
+    let mut off = action(&rule, &receiver.url);
+    off["channel_detail"]["http_forwarding"]["signature_enable"] = json!(false);
+    let path_of_action = format!("/routing-rule/actions/{}", made["action_id"].as_str().unwrap());
+    stage.put(&path_of_action, off).await.ok(200);
+    assert_eq!(signed().await, json!(false));
+    let mut named = action(&rule, "http://user:word@127.0.0.1/");
+    named["channel_detail"]["http_forwarding"]["token"] = json!("s3cret");
+    refused(&stage.put(&path_of_action, named).await, 400, "IOTDA.000006");
     stage.house.viewer().post(&path, json!({})).await.refused(403, "role_too_low");
 }

@@ -29,7 +29,8 @@ pub(crate) struct Pushes {
 /// What notifications are about, as far as a change of it is told.
 #[derive(PartialEq)]
 struct Looks {
-    campaigns: BTreeMap<i64, CampaignState>,
+    /// With the places where there are any of its deployments.
+    campaigns: BTreeMap<i64, (CampaignState, Vec<Label>)>,
     deployments: BTreeMap<i64, Label>,
     devices: BTreeMap<i64, (DeviceRow, Option<String>, Option<String>)>,
 }
@@ -46,14 +47,16 @@ impl Tables {
         let before = self.looks();
         let answer = work(self);
         let after = self.looks();
-        let moved = |old: Option<&CampaignState>, new: &CampaignState| old.is_some_and(|old| old != new);
-        for (key, state) in &after.campaigns {
-            if moved(before.campaigns.get(key), state) {
+        for (key, campaign) in &after.campaigns {
+            if before.campaigns.get(key).is_some_and(|old| old != campaign) {
                 self.push(PushSubject::Campaign, *key);
             }
         }
         for (key, label) in &after.deployments {
-            if before.deployments.get(key).is_some_and(|old| old != label) {
+            // A further run takes the place of one that has ended.
+            let is_further =
+                || self.deployments.get(&DeploymentKey(*key)).is_some_and(|deployment| deployment.run > 1);
+            if before.deployments.get(key).map_or_else(is_further, |old| old != label) {
                 self.push(PushSubject::Deployment, *key);
             }
         }
@@ -71,8 +74,14 @@ impl Tables {
             (row, device.state.firmware_version.clone(), device.state.software_version.clone())
         };
         let live = self.devices.iter().filter(|(_, device)| !device.deleted);
+        let there = |campaign: &super::tables::Campaign| {
+            Label::ALL.into_iter().filter(|label| campaign.counts.of(*label) > 0).collect::<Vec<_>>()
+        };
+        let campaigns = self.campaigns.iter();
         Looks {
-            campaigns: self.campaigns.iter().map(|(key, campaign)| (key.0, campaign.row.state)).collect(),
+            campaigns: campaigns
+                .map(|(key, campaign)| (key.0, (campaign.row.state, there(campaign))))
+                .collect(),
             deployments: self.deployments.iter().map(|(key, row)| (key.0, row.deployment.label())).collect(),
             devices: live.map(|(key, device)| (key.0, shown(device))).collect(),
         }
@@ -101,6 +110,7 @@ impl Tables {
         let what = if there.is_some() { action::RULE_CHANGED } else { action::RULE_CREATED };
         let (key, created_at) = match there {
             Some(there) => (there.key, there.created_at),
+            None if new.key != PushRuleKey(0) => return Err(push::no_rule(&new.rule_id)),
             None => {
                 push::check_room("rules", self.pushes.rules.len() as u64, PUSH_RULES_MAX)?;
                 self.pushes.last_rule += 1;
@@ -139,6 +149,7 @@ impl Tables {
         let what = if there.is_some() { action::RULE_ACTION_CHANGED } else { action::RULE_ACTION_CREATED };
         let (key, created_at) = match there {
             Some(there) => (there.key, there.created_at),
+            None if new.key != PushActionKey(0) => return Err(push::no_action(&new.action_id)),
             None => {
                 let count = self.push_actions(Some(&new.rule_id))?.len() as u64;
                 push::check_room("actions of a rule", count, PUSH_ACTIONS_MAX)?;
@@ -180,14 +191,14 @@ impl Tables {
             let is_same = self.pushes.due.get(&place).is_some_and(|(version, _)| *version == one.due.version);
             match &one.became {
                 PushBecame::Told if is_same => drop(self.pushes.due.remove(&place)),
-                PushBecame::Failed if is_same => {
-                    self.pushes.due.entry(place).and_modify(|(_, attempts)| *attempts += 1);
+                PushBecame::Failed { weight } if is_same => {
+                    self.pushes.due.entry(place).and_modify(|(_, attempts)| *attempts += weight);
                 }
-                PushBecame::Told | PushBecame::Failed => {}
+                PushBecame::Told | PushBecame::Failed { .. } => {}
+                // It has changed meanwhile, and is told anew.
+                PushBecame::Dead { .. } if !is_same => {}
                 PushBecame::Dead { body, error } => {
-                    if is_same {
-                        self.pushes.due.remove(&place);
-                    }
+                    self.pushes.due.remove(&place);
                     self.pushes.last_dead += 1;
                     let seq = self.pushes.last_dead;
                     let dead = PushDead { seq, at: now, body: body.clone(), error: error.clone() };
@@ -234,7 +245,10 @@ impl Tables {
             version: *version,
             attempts: *attempts,
         });
-        Ok(due.take(limit as usize).collect())
+        let mut due: Vec<PushDue> = due.collect();
+        due.sort_by_key(|due| (due.attempts, due.thing));
+        due.truncate(limit as usize);
+        Ok(due)
     }
 
     pub(crate) fn count_pushes_due(&self, action: PushActionKey) -> Result<u64, StoreError> {

@@ -50,6 +50,10 @@ impl Tx<'_> {
         now: WallTime,
     ) -> Result<PushRule, StoreError> {
         let there = Reading { conn: self.conn }.push_rule(&new.rule_id)?;
+        if there.is_none() && new.key != PushRuleKey(0) {
+            // It was deleted since it was read.
+            return Err(push::no_rule(&new.rule_id));
+        }
         if there.is_none() {
             let count: Option<u64> =
                 self.conn.one("SELECT count(*) FROM push_rule", [], |row| row.unsigned(0))?;
@@ -94,6 +98,9 @@ impl Tx<'_> {
         let reading = Reading { conn: self.conn };
         let rule = reading.push_rule(&new.rule_id)?.ok_or_else(|| push::no_rule(&new.rule_id))?;
         let there = reading.push_action(&new.action_id)?;
+        if there.is_none() && new.key != PushActionKey(0) {
+            return Err(push::no_action(&new.action_id));
+        }
         if there.is_none() {
             let count = reading.push_actions(Some(&new.rule_id))?.len() as u64;
             push::check_room("actions of a rule", count, PUSH_ACTIONS_MAX)?;
@@ -144,16 +151,22 @@ impl Tx<'_> {
                     self.conn
                         .run("DELETE FROM push_due WHERE action = ?1 AND thing = ?2 AND version = ?3", due)?;
                 }
-                PushBecame::Failed => {
+                PushBecame::Failed { weight } => {
+                    let (action, thing, version) = due;
                     self.conn.run(
-                        "UPDATE push_due SET attempts = attempts + 1
+                        "UPDATE push_due SET attempts = attempts + ?4
                          WHERE action = ?1 AND thing = ?2 AND version = ?3",
-                        due,
+                        (action, thing, version, weight),
                     )?;
                 }
                 PushBecame::Dead { body, error } => {
-                    self.conn
+                    let gone = self
+                        .conn
                         .run("DELETE FROM push_due WHERE action = ?1 AND thing = ?2 AND version = ?3", due)?;
+                    if gone == 0 {
+                        // It has changed meanwhile, and is told anew.
+                        continue;
+                    }
                     self.conn.run(
                         "INSERT INTO push_dead (action, at, body, error) VALUES (?1, ?2, ?3, ?4)",
                         (action, now.0, body, error),
@@ -191,7 +204,7 @@ impl Reading<'_> {
 
     pub(crate) fn pushes_due(&self, action: PushActionKey, limit: u32) -> Result<Vec<PushDue>, StoreError> {
         self.conn.all(
-            "SELECT thing, version, attempts FROM push_due WHERE action = ?1 ORDER BY thing LIMIT ?2",
+            "SELECT thing, version, attempts FROM push_due WHERE action = ?1 ORDER BY attempts, thing LIMIT ?2",
             (action, limit),
             |row| Ok(PushDue { thing: row.get(0)?, version: row.get(1)?, attempts: row.get(2)? }),
         )
