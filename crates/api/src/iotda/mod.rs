@@ -10,6 +10,7 @@
 
 mod apps;
 mod call;
+mod described;
 mod devices;
 mod groups;
 mod input;
@@ -26,6 +27,7 @@ mod words;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::routing::get;
 
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -43,6 +45,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(packages::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
+        .route("/v5/openapi.json", get(described::show))
 }
 
 /// The answer to a call that is not offered; `None`: it is not for this API.
