@@ -57,6 +57,7 @@ use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
         (name = "events", description = "What changes, told while it does"),
         (name = "tokens", description = "Who may use the API"),
         (name = "access keys", description = "With which applications sign requests of the application API"),
+        (name = "rules", description = "How telling applications of changes goes"),
         (name = "server", description = "The server itself: health, metrics, this document"),
     )
 )]

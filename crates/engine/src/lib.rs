@@ -42,6 +42,7 @@ pub mod limits;
 mod lists;
 mod objects;
 mod packages;
+mod pushes;
 mod queues;
 mod reading;
 mod results;
@@ -85,6 +86,7 @@ pub use otaru_store::{
     AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey,
     CampaignRow, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceFilter,
     DeviceKey, DeviceRecord, Fault, GroupKey, GroupRow, KnownDevice, LogRow, Manifest, Newest, NewestDevices,
-    NewestPackages, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, ReportSeq,
+    NewestPackages, OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, PushAction,
+    PushActionKey, PushBecame, PushDead, PushDue, PushRule, PushRuleKey, PushSettled, PushSubject, ReportSeq,
     Role, StoreError, Thing, TokenRow, Total,
 };

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use otaru_engine::{
-    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, NewestDevices, StoreError, Thing,
+    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, Engine, NewestDevices, StoreError,
+    Thing,
 };
 use otaru_proto::DeviceId;
 use serde::Serialize;
@@ -128,8 +129,33 @@ fn refused(error: DeviceError) -> Problem {
     of_engine(error, NO_DEVICE)
 }
 
-/// A row of a list: what `products` is the names of.
-fn view(call: &Call, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
+/// What applications are told of a device: as it is shown, without anything that proves it.
+pub(super) async fn told(engine: &Engine, device: &DeviceView) -> Result<Value, Problem> {
+    let kept = members::of(engine, Thing::Device(device.record.row.key)).await?;
+    let product = engine.product(&device.record.row.product_id).await.map_err(of_store)?;
+    let product_name = product.map(|product| product.name).unwrap_or_default();
+    let mut shown = view(engine.project_id(), device, &product_name, &kept);
+    times(&mut shown, device, &kept);
+    Ok(Value::Object(shown))
+}
+
+/// The members that a device shown by itself has beside those of a row.
+fn times(shown: &mut Map<String, Value>, device: &DeviceView, kept: &Members) {
+    shown.insert("create_time".to_owned(), seconds(device.record.row.created_at).into());
+    if let Some(at) = device.record.state.first_connected_at {
+        shown.insert("active_time".to_owned(), millis(at).into());
+    }
+    // When a device went is not kept, and an earlier time would be taken for that.
+    if let Some(at) = device.record.state.connected_at.filter(|_| device.online) {
+        shown.insert("connection_status_update_time".to_owned(), millis(at).into());
+    }
+    if let Some(extension) = kept.get("extension_info") {
+        shown.insert("extension_info".to_owned(), extension.clone());
+    }
+}
+
+/// A row of a list.
+fn view(app_id: &str, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
     let (row, state) = (&view.record.row, &view.record.state);
     let gateway_id = view.record.gateway_id.as_ref().unwrap_or(&row.device_id);
     let status = match (row.frozen, view.online, state.connected_at) {
@@ -143,7 +169,7 @@ fn view(call: &Call, view: &DeviceView, product_name: &str, kept: &Members) -> M
         row.tags.iter().map(|(key, value)| json!({"tag_key": key, "tag_value": value})).collect();
     let node_type = if row.gateway.is_some() { "ENDPOINT" } else { "GATEWAY" };
     let shown = [
-        ("app_id", Some(Value::from(call.app_id()))),
+        ("app_id", Some(Value::from(app_id))),
         ("app_name", Some(super::apps::NAME.into())),
         ("device_id", Some(row.device_id.as_str().into())),
         ("node_id", Some(row.node_id.clone().into())),
@@ -168,7 +194,7 @@ async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool)
     let row = &device.record.row;
     let product = call.engine.product(&row.product_id).await.map_err(of_store)?;
     let product_name = product.map(|product| product.name).unwrap_or_default();
-    let mut shown = view(call, device, &product_name, &kept);
+    let mut shown = view(call.app_id(), device, &product_name, &kept);
     if row.auth == Auth::X509 || row.sealed_secret.is_some() {
         let auth_type = match row.auth {
             Auth::Secret => "SECRET",
@@ -191,17 +217,7 @@ async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool)
         }
         shown.insert("auth_info".to_owned(), proof);
     }
-    shown.insert("create_time".to_owned(), seconds(row.created_at).into());
-    if let Some(at) = device.record.state.first_connected_at {
-        shown.insert("active_time".to_owned(), millis(at).into());
-    }
-    // When a device went is not kept, and an earlier time would be taken for that.
-    if let Some(at) = device.record.state.connected_at.filter(|_| device.online) {
-        shown.insert("connection_status_update_time".to_owned(), millis(at).into());
-    }
-    if let Some(extension) = kept.get("extension_info") {
-        shown.insert("extension_info".to_owned(), extension.clone());
-    }
+    times(&mut shown, device, &kept);
     Ok(Value::Object(shown))
 }
 
@@ -263,7 +279,7 @@ pub(super) async fn rows(call: &Call, views: &[DeviceView]) -> Result<Vec<Value>
             names.insert(product_id.clone(), product.map(|product| product.name).unwrap_or_default());
         }
         let kept = kept.remove(&Thing::Device(device.record.row.key)).unwrap_or_default();
-        rows.push(Value::Object(view(call, device, &names[product_id], &kept)));
+        rows.push(Value::Object(view(call.app_id(), device, &names[product_id], &kept)));
     }
     Ok(rows)
 }

@@ -12,6 +12,7 @@ mod apps;
 mod call;
 mod described;
 mod devices;
+mod filter;
 mod groups;
 mod input;
 mod members;
@@ -19,7 +20,9 @@ mod packages;
 mod paging;
 mod products;
 mod projects;
+pub(crate) mod push;
 mod refusal;
+pub(crate) mod rules;
 mod signature;
 mod tags;
 mod tasks;
@@ -45,6 +48,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(packages::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
+        .merge(rules::routes())
         .route("/v5/openapi.json", get(described::show))
 }
 

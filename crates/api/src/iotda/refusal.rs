@@ -39,6 +39,8 @@ pub(super) const DEVICE_EXISTS: Why = why(S::BAD_REQUEST, "IOTDA.014031", "The d
 pub(super) const FREEZE_CHILD: Why = why(S::FORBIDDEN, "IOTDA.014038", "A sub-device cannot be frozen.");
 pub(super) const NOT_FROZEN: Why = why(S::FORBIDDEN, "IOTDA.014040", "The device is not frozen.");
 
+pub(super) const NO_RULE: Why = why(S::NOT_FOUND, "IOTDA.010002", "The rule does not exist.");
+
 // Ours.
 pub(super) const NO_PACKAGE: Why = why(S::NOT_FOUND, "IOTDA.000101", "The OTA package does not exist.");
 pub(super) const NO_TASK: Why = why(S::NOT_FOUND, "IOTDA.000102", "The batch task does not exist.");

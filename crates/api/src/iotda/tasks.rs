@@ -95,6 +95,12 @@ impl Kept {
     }
 }
 
+/// What is kept of a task that counts: targets that were refused, and devices that were named.
+pub(super) fn beside(members: Members) -> (u64, Option<u64>) {
+    let kept = Kept::of(members);
+    (kept.refused.len() as u64, kept.expected)
+}
+
 /// A task as it is: its campaign, and what is kept beside.
 struct Task {
     row: CampaignRow,

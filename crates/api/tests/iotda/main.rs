@@ -19,5 +19,6 @@ mod house;
 mod mangled;
 mod packages;
 mod products;
+mod rules;
 mod tags;
 mod tasks;

@@ -142,10 +142,10 @@ impl Described {
                     }
                 }
                 "minLength" | "maxLength" | "minItems" | "maxItems" => {
-                    let is = match value {
-                        Value::String(text) if word.ends_with("Length") => Some(text.chars().count()),
-                        Value::Array(items) if word.ends_with("Items") => Some(items.len()),
-                        _ => None,
+                    let is = if word.ends_with("Length") {
+                        value.as_str().map(|text| text.chars().count())
+                    } else {
+                        value.as_array().map(Vec::len)
                     };
                     let bound = usize::try_from(says.as_u64().unwrap()).unwrap();
                     if is.is_some_and(|is| if word.starts_with("min") { is < bound } else { is > bound }) {

@@ -32,6 +32,8 @@ const MAY: &[(&str, &str)] = &[
         "SELECT count(*) FROM (SELECT",
         "stops at the first ten thousand; where few hold, a reader's time limit ends it",
     ),
+    ("FROM push_rule", "at most a hundred; the list is given whole"),
+    ("FROM push_action", "at most ten for each of them; likewise"),
     ("FROM access_key", "there are as many as people made; the list is given whole"),
     ("FROM token", "there are as many as people made; the list is given whole"),
     ("count(*) FROM device_group WHERE project", "at most ten thousand, once for each new group"),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::refusal::NO_SPACE;
 use super::operation::Operation;
-use super::shape::{Shapes, list, object, refer, seconds, text, truth, word};
+use super::shape::{Named, list, object, refer, seconds, text, truth, word};
 
 pub(super) fn operations() -> Vec<Operation> {
     let all = [
@@ -27,7 +27,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.into_iter().map(|operation| operation.tagged("resource spaces")).collect()
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let nothing = || json!({"type": "null"});
     vec![
         (

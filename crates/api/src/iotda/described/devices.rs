@@ -10,7 +10,7 @@ use super::super::refusal::{
 };
 use super::operation::Operation;
 use super::shape::{
-    Shapes, about, list, millis, nullable, object, page_of, refer, seconds, text, truth, whole, word,
+    Named, about, list, millis, nullable, object, page_of, refer, seconds, text, truth, whole, word,
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -93,9 +93,9 @@ fn kept_of_auth() -> [(&'static str, Value); 2] {
     [("secure_access", truth()), ("timeout", whole(0, Some(u32::MAX)))]
 }
 
-fn row() -> ([(&'static str, Value); 10], [(&'static str, Value); 5]) {
+fn row() -> (Named, Named) {
     (
-        [
+        vec![
             ("app_id", text()),
             ("app_name", text()),
             ("device_id", text()),
@@ -107,7 +107,7 @@ fn row() -> ([(&'static str, Value); 10], [(&'static str, Value); 5]) {
             ("status", word(&["ONLINE", "OFFLINE", "INACTIVE", "FROZEN"])),
             ("tags", list(refer("TagShown"))),
         ],
-        [
+        vec![
             ("device_name", text()),
             ("fw_version", text()),
             ("sw_version", text()),
@@ -117,7 +117,7 @@ fn row() -> ([(&'static str, Value); 10], [(&'static str, Value); 5]) {
     )
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let (always, sometimes) = row();
     let session = || ("force_disconnect", about(truth(), "Whether the session ends that there is."));
     let primary = || about(word(&["PRIMARY"]), "A device has one.");

@@ -3,7 +3,7 @@
 use super::super::input::{DEVICE_ID, ID, name, prose};
 use super::super::refusal::{ENOUGH, EXISTS, IN_USE, NO_DEVICE, NO_GROUP, NO_SPACE};
 use super::operation::Operation;
-use super::shape::{Shapes, about, list, nullable, object, page_of, refer, text, word};
+use super::shape::{Named, about, list, nullable, object, page_of, refer, text, word};
 
 pub(super) fn operations() -> Vec<Operation> {
     let one = "/device-group/{group_id}";
@@ -51,7 +51,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.into_iter().map(|operation| operation.tagged("groups")).collect()
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let said = [("name", name(64).schema()), ("description", prose(64).schema())];
     let [named, described] = said.clone();
     vec![

@@ -86,10 +86,10 @@ impl Operation {
     fn parameter(mut self, name: &str, schema: &Value, says: &str, required: bool) -> Operation {
         let parameter =
             json!({"name": name, "in": "query", "required": required, "description": says, "schema": schema});
-        match &mut self.says["parameters"] {
-            Value::Array(all) => all.push(parameter),
-            none => *none = json!([parameter]),
+        if self.says["parameters"].is_null() {
+            self.says["parameters"] = json!([]);
         }
+        self.says["parameters"].as_array_mut().expect("it is a list").push(parameter);
         self
     }
 

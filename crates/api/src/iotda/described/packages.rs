@@ -7,7 +7,7 @@ use super::super::packages::{BUCKET, CUSTOM_INFO, REGION, SOURCES_MAX, SUFFIXES}
 use super::super::refusal::{EXISTS, IN_USE, NO_OBJECT, NO_PACKAGE, NO_PRODUCT, NO_SPACE};
 use super::super::words::PACKAGE_TYPES;
 use super::operation::Operation;
-use super::shape::{Shapes, about, list, list_of, object, page_of, refer, seconds, text, word};
+use super::shape::{Named, about, list, list_of, object, page_of, refer, seconds, text, word};
 
 pub(super) fn operations() -> Vec<Operation> {
     let (all, one) = ("/ota-upgrades/packages", "/ota-upgrades/packages/{package_id}");
@@ -33,7 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.into_iter().map(|operation| operation.tagged("packages")).collect()
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let offered = &["firmwarePackage", "softwarePackage"];
     let ends = format!("In every bucket but the platform's own, it ends with one of {}.", SUFFIXES.join(" "));
     let location = object(

@@ -1,12 +1,10 @@
 //! `/products`.
 
-use serde_json::Value;
-
 use super::super::input::{ID, name, prose};
 use super::super::products::{FORMATS, PROTOCOLS, SERVICES_BYTES_MAX, SERVICES_MAX};
 use super::super::refusal::{EXISTS, IN_USE, NO_PRODUCT, NO_SPACE};
 use super::operation::Operation;
-use super::shape::{Shapes, about, list, list_of, object, opaque, page_of, seconds, text, word};
+use super::shape::{Named, about, list, list_of, object, opaque, page_of, seconds, text, word};
 
 pub(super) fn operations() -> Vec<Operation> {
     let one = "/products/{product_id}";
@@ -38,17 +36,17 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 /// What a request says of a product: what a new one needs, and the rest.
-fn model() -> ([(&'static str, Value); 4], [(&'static str, Value); 4]) {
+fn model() -> (Named, Named) {
     let services = list_of(opaque("Kept as it comes."), 0, SERVICES_MAX);
     let services = about(services, &format!("At most {SERVICES_BYTES_MAX} bytes of JSON."));
     (
-        [
+        vec![
             ("device_type", name(32).schema()),
             ("protocol_type", word(PROTOCOLS)),
             ("data_format", word(FORMATS)),
             ("service_capabilities", services),
         ],
-        [
+        vec![
             ("manufacturer_name", prose(32).schema()),
             ("industry", prose(64).schema()),
             ("description", prose(128).schema()),
@@ -58,7 +56,7 @@ fn model() -> ([(&'static str, Value); 4], [(&'static str, Value); 4]) {
 }
 
 /// What is always shown, and what was said of it.
-fn shown() -> (Vec<(&'static str, Value)>, Vec<(&'static str, Value)>) {
+fn shown() -> (Named, Named) {
     let always = vec![
         ("app_id", text()),
         ("app_name", text()),
@@ -77,7 +75,7 @@ fn shown() -> (Vec<(&'static str, Value)>, Vec<(&'static str, Value)>) {
     (always, sometimes)
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let (needed, rest) = model();
     let named = [("name", name(64).schema())];
     let with_id = [("product_id", about(ID.schema(), "A random one where there is none."))];

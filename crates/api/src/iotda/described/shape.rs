@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-/// What a resource calls its shapes.
-pub(super) type Shapes = Vec<(&'static str, Value)>;
+/// Schemas with their names: the shapes of a resource, or the members of an object.
+pub(super) type Named = Vec<(&'static str, Value)>;
 
 /// A shape by its name.
 pub(super) fn refer(name: &str) -> Value {

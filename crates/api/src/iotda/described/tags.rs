@@ -4,7 +4,7 @@ use super::super::input::{DEVICE_ID, tag};
 use super::super::refusal::{ENOUGH, IN_USE, NO_DEVICE, TAG_RESERVED};
 use super::super::tags::TAGS_MAX;
 use super::operation::Operation;
-use super::shape::{Shapes, list_of, object, page_of, refer, text, word};
+use super::shape::{Named, list_of, object, page_of, refer, text, word};
 
 pub(super) fn operations() -> Vec<Operation> {
     let all = [
@@ -34,7 +34,7 @@ pub(super) fn operations() -> Vec<Operation> {
     all.into_iter().map(|operation| operation.tagged("tags")).collect()
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let tags = || ("tags", list_of(refer("Tag"), 1, TAGS_MAX));
     let of_device = || ("resource_type", word(&["device"]));
     let device = || ("resource_id", DEVICE_ID.schema());

@@ -10,7 +10,7 @@ use super::super::tasks::{
 use super::super::words::{OTHER_TASKS, SubStatus, TaskStatus};
 use super::operation::Operation;
 use super::shape::{
-    Shapes, about, list, list_of, object, opaque, page_of, refer, seconds, text, truth, whole, word,
+    Named, about, list, list_of, object, opaque, page_of, refer, seconds, text, truth, whole, word,
 };
 
 /// Types of tasks that are run.
@@ -77,7 +77,7 @@ fn policy() -> Value {
     about(policy, "`retry_count` and `retry_interval` come together.")
 }
 
-pub(super) fn shapes() -> Shapes {
+pub(super) fn shapes() -> Named {
     let most =
         format!("Left out where there are more than {SHOWN_MAX}, and in rows of a list {SHOWN_IN_ROWS_MAX}.");
     let progress =
