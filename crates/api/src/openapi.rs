@@ -17,7 +17,8 @@
 //! The codes that follow from what a route takes (a token, a path, a query, a body) are added here, see [`implied`].
 //! Every answer that a test of this crate gets is held against the document, so that a forgotten code or member fails.
 //!
-//! Not here: what the codes mean for people (`docs/errors.md`).
+//! Not here: what the codes mean for people (`docs/errors.md`); the application API, whose document is another one
+//! (`iotda/described.rs`).
 
 pub(crate) mod codes;
 pub(crate) mod words;

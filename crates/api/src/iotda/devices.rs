@@ -25,20 +25,20 @@ use crate::problem::Problem;
 use crate::router::Shared;
 
 /// Size of `extension_info` as JSON, in bytes.
-const EXTENSION_BYTES_MAX: usize = 1_024;
+pub(super) const EXTENSION_BYTES_MAX: usize = 1_024;
+/// How a device proves who it is.
+pub(super) const AUTH_TYPES: &[&str] = &["SECRET", "CERTIFICATES"];
 
 pub(super) fn routes() -> Router<Shared> {
-    let device = "/v5/iot/{project_id}/devices/{device_id}";
-    let under = |path: &str| format!("{device}/{path}");
     Router::new()
         .route("/v5/iot/{project_id}/devices", get(list).post(create))
-        .route(device, get(show).put(update).delete(delete))
-        .route(&under("freeze"), post(freeze))
-        .route(&under("unfreeze"), post(unfreeze))
-        .route(&under("action"), post(act))
-        .route(&under("reset-fingerprint"), post(reset_fingerprint))
-        .route(&under("change-gateway"), post(change_gateway))
-        .route(&under("list-device-group"), post(groups))
+        .route("/v5/iot/{project_id}/devices/{device_id}", get(show).put(update).delete(delete))
+        .route("/v5/iot/{project_id}/devices/{device_id}/freeze", post(freeze))
+        .route("/v5/iot/{project_id}/devices/{device_id}/unfreeze", post(unfreeze))
+        .route("/v5/iot/{project_id}/devices/{device_id}/action", post(act))
+        .route("/v5/iot/{project_id}/devices/{device_id}/reset-fingerprint", post(reset_fingerprint))
+        .route("/v5/iot/{project_id}/devices/{device_id}/change-gateway", post(change_gateway))
+        .route("/v5/iot/{project_id}/devices/{device_id}/list-device-group", post(groups))
 }
 
 #[derive(Serialize)]
@@ -57,23 +57,13 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let (auth, secret, fingerprint) = match &mut proof {
         None => (Auth::Secret, None, None),
         Some(proof) => {
-            let auth = match proof.word("auth_type", &["SECRET", "CERTIFICATES"])? {
+            let auth = match proof.word("auth_type", AUTH_TYPES)? {
                 Some("CERTIFICATES") => Auth::X509,
                 Some(_) | None => Auth::Secret,
             };
-            if let Some(secret) = proof.any("secret").filter(|secret| secret != "") {
-                let length = secret.as_str().map_or(0, |secret| secret.chars().count());
-                if length < 8 {
-                    return Err(INVALID
-                        .because("`auth_info.secret` has fewer than 8 characters; 8 to 32 are accepted."));
-                }
-                SECRET.check("auth_info.secret", secret.as_str().unwrap_or_default())?;
-                kept_auth(proof, &mut kept)?;
-                (auth, secret.as_str().map(str::to_owned), proof.text("fingerprint", FINGERPRINT)?)
-            } else {
-                kept_auth(proof, &mut kept)?;
-                (auth, None, proof.text("fingerprint", FINGERPRINT)?)
-            }
+            let secret = proof.text("secret", SECRET)?;
+            kept_auth(proof, &mut kept)?;
+            (auth, secret, proof.text("fingerprint", FINGERPRINT)?)
         }
     };
     about(&mut fields, &mut kept)?;
@@ -98,7 +88,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-const FINGERPRINT: input::Rule = prose(64);
+pub(super) const FINGERPRINT: input::Rule = prose(64);
 
 /// What of a device's proof only applications use.
 fn kept_auth(proof: &mut Fields, kept: &mut Members) -> Result<(), Problem> {
@@ -364,9 +354,6 @@ async fn act(call: Call) -> Result<Json<NewSecret>, Problem> {
     only_primary(&mut fields, "secret_type")?;
     let keep_session = !fields.truth("force_disconnect")?.unwrap_or(false);
     let given = fields.text("secret", SECRET)?;
-    if given.as_ref().is_some_and(|secret| secret.chars().count() < 8) {
-        return Err(INVALID.because("`secret` has fewer than 8 characters; 8 to 32 are accepted."));
-    }
     let secret = match given {
         Some(secret) => secret,
         None => {

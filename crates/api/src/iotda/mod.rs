@@ -10,6 +10,7 @@
 
 mod apps;
 mod call;
+mod described;
 mod devices;
 mod filter;
 mod groups;
@@ -29,6 +30,7 @@ mod words;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::routing::get;
 
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -47,6 +49,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(tasks::routes())
         .merge(projects::routes())
         .merge(rules::routes())
+        .route("/v5/openapi.json", get(described::show))
 }
 
 /// The answer to a call that is not offered; `None`: it is not for this API.
