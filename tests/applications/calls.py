@@ -1,7 +1,11 @@
 """Every call that campaigns need, one at a time. The name of a run is what it holds to be true."""
 import contextlib
+import http.server
 import inspect
+import json
 import os
+import queue
+import threading
 from datetime import datetime, timedelta, timezone
 
 import huaweicloudsdkiotda.v5 as v5
@@ -9,7 +13,7 @@ from huaweicloudsdkcore.region.region import Region
 from huaweicloudsdkiotda.v5.region.iotda_region import IoTDARegion
 
 from server import BUCKET
-from stage import MARKER, TIME, check, looks, same, without_nulls
+from stage import MARKER, PATIENCE_SECS, TIME, check, looks, same, without_nulls
 
 UNKNOWN = "0" * 23 + "1"
 # What campaigns need, and what ordinary applications call besides.
@@ -22,6 +26,8 @@ OFFERED = """
     show_applications show_application
     create_ota_package list_ota_package_info show_ota_package delete_ota_package
     create_batch_task list_batch_tasks show_batch_task stop_batch_task retry_batch_task delete_batch_task confirm_batch_task
+    create_routing_rule list_routing_rules show_routing_rule update_routing_rule delete_routing_rule
+    create_rule_action list_rule_actions show_rule_action update_rule_action delete_rule_action
 """.split()
 SERVICES = [{
     "service_id": "Pump", "service_type": "Pump", "description": "what the pump can do", "option": "Optional",
@@ -1053,6 +1059,54 @@ def thousands_of_targets_fit_into_one_request(s):
     made = s.ask("create_batch_task", body=s.task_body(package, targets, need_confirm=True))
     s.until_counted(made["task_id"], total=30_000)
     s.refused(400, "IOTDA.000006", "create_batch_task", body=s.task_body(package, [*targets, "one_more"]))
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """An application that is told of changes."""
+
+    def do_POST(self):
+        self.server.heard.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def an_application_is_told_of_its_tasks(s):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.heard = queue.Queue()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/told"
+        about = v5.RoutingRuleSubject(resource="batchtask", event="update")
+        rule = s.ask("create_routing_rule", body=v5.AddRuleReq(rule_name="tasks", subject=about))
+        has(rule, rule_name="tasks", active=False, subject={"resource": "batchtask", "event": "update"})
+        rule_id = rule["rule_id"]
+        detail = v5.ChannelDetail(http_forwarding=v5.HttpForwarding(url=url))
+        action = s.ask("create_rule_action", body=v5.AddActionReq(
+            rule_id=rule_id, channel="HTTP_FORWARDING", channel_detail=detail))
+        has(action, rule_id=rule_id, channel="HTTP_FORWARDING", channel_detail={"http_forwarding": {"url": url}})
+        same(s.ask("show_rule_action", action_id=action["action_id"]), action, "the action as it was made")
+        same(s.ask("list_rule_actions", rule_id=rule_id)["actions"], [action], "the actions of the rule")
+        same(s.ask("update_rule_action", action_id=action["action_id"], body=v5.UpdateActionReq(
+            channel="HTTP_FORWARDING", channel_detail=detail)), action, "the same again")
+        has(s.ask("update_routing_rule", rule_id=rule_id, body=v5.UpdateRuleReq(active=True)), active=True)
+        has(s.ask("show_routing_rule", rule_id=rule_id), active=True, rule_name="tasks")
+        listed = s.ask("list_routing_rules", resource="batchtask", event="update")
+        check(rule_id in [one["rule_id"] for one in listed["rules"]], "the rule is listed", listed)
+        product = s.product()
+        task = s.task(s.package(product), s.device_ids(product, 1))
+        s.ask("stop_batch_task", task_id=task, body=v5.BatchTargets())
+        while True:
+            told = server.heard.get(timeout=PATIENCE_SECS)
+            if told["notify_data"]["body"]["task_id"] == task and told["notify_data"]["body"]["status"] == "Stopped":
+                break
+        has(told, resource="batchtask", event="update")
+        s.ask("delete_rule_action", action_id=action["action_id"])
+        s.ask("delete_routing_rule", rule_id=rule_id)
+        s.refused(404, "IOTDA.010002", "show_routing_rule", rule_id=rule_id)
+        server.shutdown()
 
 
 RUNS = [run for run in list(globals().values()) if inspect.isfunction(run) and list(inspect.signature(run).parameters) == ["s"]]

@@ -34,6 +34,7 @@ mod routes;
 mod server;
 mod times;
 
+pub use iotda::push::PushLimits;
 pub use limits::Limits;
 pub use problem::Code;
 pub use router::{Metrics, router};

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::iotda::push::PushLimits;
+
 /// Largest JSON body we read, in bytes.
 ///
 /// The largest honest one is a campaign that names its devices: 30 000 ids of at most 128 bytes, quoted and
@@ -129,6 +131,8 @@ pub struct Limits {
     pub write_patience: Duration,
     /// How long a shutdown waits for requests that are under way before it drops them.
     pub drain_patience: Duration,
+    /// How patiently applications are told of changes.
+    pub push: PushLimits,
 }
 
 impl Default for Limits {
@@ -139,6 +143,7 @@ impl Default for Limits {
             head_patience: Duration::from_secs(30),
             write_patience: Duration::from_secs(300),
             drain_patience: Duration::from_secs(20),
+            push: PushLimits::default(),
         }
     }
 }

@@ -17,7 +17,8 @@
 //! The codes that follow from what a route takes (a token, a path, a query, a body) are added here, see [`implied`].
 //! Every answer that a test of this crate gets is held against the document, so that a forgotten code or member fails.
 //!
-//! Not here: what the codes mean for people (`docs/errors.md`).
+//! Not here: what the codes mean for people (`docs/errors.md`); the application API, whose document is another one
+//! (`iotda/described.rs`).
 
 pub(crate) mod codes;
 pub(crate) mod words;
@@ -56,6 +57,7 @@ use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
         (name = "events", description = "What changes, told while it does"),
         (name = "tokens", description = "Who may use the API"),
         (name = "access keys", description = "With which applications sign requests of the application API"),
+        (name = "rules", description = "How telling applications of changes goes"),
         (name = "server", description = "The server itself: health, metrics, this document"),
     )
 )]

@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::iotda;
+use crate::iotda::push::{PushLimits, Pusher};
 use crate::limits::IMPORTS_MAX;
 use crate::observe::observe;
 use crate::openapi;
@@ -39,6 +40,13 @@ pub(crate) struct Shared {
     metrics: Metrics,
     description: Description,
     imports: Imports,
+    pusher: Pusher,
+}
+
+impl FromRef<Shared> for Pusher {
+    fn from_ref(shared: &Shared) -> Pusher {
+        shared.pusher.clone()
+    }
 }
 
 /// A permit for each import that may go on at the same time.
@@ -81,6 +89,7 @@ pub fn router(engine: Engine, metrics: Metrics) -> Router {
         .split_for_parts();
     let document = serde_json::to_vec_pretty(&openapi::document(&collected)).expect("the document is JSON");
     let imports = Imports(Arc::new(Semaphore::new(IMPORTS_MAX)));
+    let pusher = Pusher::new(engine.clone(), PushLimits::default());
     let router = described
         .merge(routes::download::routes())
         .merge(routes::device_http::routes())
@@ -88,7 +97,7 @@ pub fn router(engine: Engine, metrics: Metrics) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(not_with_this_method)
         .layer(middleware::from_fn(observe))
-        .with_state(Shared { engine, metrics, description: Description(document.into()), imports });
+        .with_state(Shared { engine, metrics, description: Description(document.into()), imports, pusher });
     with_device_called_import(router)
 }
 

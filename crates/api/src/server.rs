@@ -29,6 +29,7 @@ use tower::ServiceExt;
 
 use crate::caller::Peer;
 use crate::guarded::Guarded;
+use crate::iotda::push::{self, Pusher};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_LINES_MAX, Limits, READ_BUFFER_BYTES_MAX};
 use crate::metered::Metered;
 use crate::observe;
@@ -67,6 +68,7 @@ pub struct Api {
     tls: Option<Door>,
     device_tls: Option<Door>,
     router: Router,
+    pusher: Pusher,
     limits: Limits,
 }
 
@@ -108,13 +110,22 @@ impl Api {
     /// The first address that cannot be listened on, and why.
     pub async fn bind(engine: Engine, config: ApiConfig) -> Result<Api, BindError> {
         observe::describe_metrics();
+        push::describe_metrics();
+        let pusher = Pusher::new(engine.clone(), config.limits.push);
         let plain = match config.plain {
             Some(address) => Some(Door::open(address, None).await?),
             None => None,
         };
         let tls = Door::open_tls(config.tls).await?;
         let device_tls = Door::open_tls(config.device_tls).await?;
-        Ok(Api { plain, tls, device_tls, router: router(engine, config.metrics), limits: config.limits })
+        Ok(Api {
+            plain,
+            tls,
+            device_tls,
+            router: router(engine, config.metrics),
+            pusher,
+            limits: config.limits,
+        })
     }
 
     /// Where plain HTTP is listened for; tells the port when 0 was asked for.
@@ -149,12 +160,15 @@ impl Api {
         for door in [self.plain, self.tls, self.device_tls].into_iter().flatten() {
             doors.spawn(keep(door, Arc::clone(&house)));
         }
+        let end = Arc::clone(&house);
+        let pushing = tokio::spawn(self.pusher.run(async move { end.closing().await }));
         shutdown.await;
         // Every waiting task hears of it: the channel's only sender is gone.
         drop(closing);
         while let Some(ended) = doors.join_next().await {
             log_panic(ended);
         }
+        log_panic(pushing.await);
     }
 }
 

@@ -43,6 +43,7 @@ pub mod limits;
 mod lists;
 mod objects;
 mod packages;
+mod pushes;
 mod queues;
 mod reading;
 mod results;
@@ -89,6 +90,7 @@ pub use otaru_store::{
     CampaignRow, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceCondition,
     DeviceFact, DeviceFilter, DeviceKey, DeviceRecord, DeviceText, Fault, GroupKey, GroupRow, KnownDevice,
     LogRow, Manifest, Newest, NewestDevices, NewestPackages, OutboxSeq, PackageKey, PackageRow, Page,
-    ProductKey, ProductRow, PropertyRow, ReportSeq, Role, StoreError, TagCondition, TextIs, Thing, TokenRow,
-    Total,
+    ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey, PushBecame, PushDead, PushDue, PushRule,
+    PushRuleKey, PushSettled, PushSubject, ReportSeq, Role, StoreError, TagCondition, TextIs, Thing,
+    TokenRow, Total,
 };

@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     Token(TokenArgs),
     AccessKey(AccessKeyArgs),
+    Rule(RuleArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     MasterKey(MasterKeyArgs),
@@ -452,6 +453,38 @@ pub(crate) enum AccessKeyCommand {
     Revoke {
         /// As `list` shows it.
         access_key: String,
+    },
+}
+
+/// Look at the rules by which applications are told of changes, and try them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Rules are made by applications, through the IoTDA API (docs/applications.md). The server is asked as by `otaru token`.
+
+Examples:
+  otaru rule list --data-dir /var/lib/otaru
+  otaru rule test 0f4c2c58-4b57-4b1f-9d0e-3b7c6a5d4e3f --data-dir /var/lib/otaru
+  otaru rule dead-letters 0f4c2c58-4b57-4b1f-9d0e-3b7c6a5d4e3f --data-dir /var/lib/otaru")]
+pub(crate) struct RuleArgs {
+    #[command(subcommand)]
+    pub(crate) command: RuleCommand,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuleCommand {
+    /// Show the rules, where to they tell, and how much they have not told yet.
+    List,
+    /// Send a notification with the event `test` to each action of a rule. Ends with 1 if one does not take it.
+    Test {
+        /// As `list` shows it.
+        rule_id: String,
+    },
+    /// Show what the applications of a rule did not take, the newest first.
+    DeadLetters {
+        /// As `list` shows it.
+        rule_id: String,
     },
 }
 

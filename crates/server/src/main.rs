@@ -26,6 +26,7 @@ mod notify;
 mod operator;
 mod platform;
 mod reserve;
+mod rule;
 mod say;
 mod serve;
 mod simulate;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Token(args) => token::run(args),
         Command::AccessKey(args) => access_key::run(args),
+        Command::Rule(args) => rule::run(args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::restore(args),
         Command::MasterKey(args) => match &args.command {

@@ -32,7 +32,7 @@ pub use error::{Fault, StoreError};
 pub use master_key::{KeyChange, MasterKeyError, change_master_key, open_vault};
 pub use memory::Faults;
 pub use rows::*;
-pub use rules::{access_key_context, acted};
+pub use rules::{access_key_context, acted, push_token_context};
 pub use sqlite::{SqliteOptions, Synchronous};
 pub use transact::{
     Changes, Committed, Decide, DeviceView, FurtherRun, Latest, Loaded, NewReport, Note, OutboxLine,

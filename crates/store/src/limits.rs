@@ -17,6 +17,15 @@ pub const PROPERTY_BYTES_KEPT: usize = 64 * 1024;
 /// With lines of four kilobytes, which is the most that is read of one, they stay below half a megabyte a device.
 pub const LOG_LINES_KEPT: u32 = 100;
 
+/// Rules by which applications are told. Each costs a look at every change of its subject.
+pub const PUSH_RULES_MAX: u64 = 100;
+
+/// Where to one rule tells.
+pub const PUSH_ACTIONS_MAX: u64 = 10;
+
+/// Notifications kept of those that an application did not take, for each action. The oldest go first.
+pub const DEAD_LETTERS_MAX: u32 = 1_000;
+
 /// Groups in one project. A person looks for a group by its name; who needs more of them has tags.
 pub const GROUPS_MAX: u64 = 10_000;
 

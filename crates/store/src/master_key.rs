@@ -54,12 +54,10 @@ pub enum MasterKeyError {
     #[error("the new master key is the old one; another one is accepted")]
     Same,
     /// A secret does not open with the old key; nothing was changed.
-    #[error(
-        "nothing was changed: the secret of device {device_id} does not open with the master key of this store"
-    )]
+    #[error("nothing was changed: the secret {context} does not open with the master key of this store")]
     Closed {
-        /// Whose.
-        device_id: String,
+        /// A device's id, or which access key or rule action it belongs to.
+        context: String,
     },
     /// It is no key, or its file cannot be used.
     #[error(transparent)]
@@ -183,7 +181,7 @@ pub async fn change_master_key(
             let closed = closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             match (done, closed) {
                 (Ok(count), _) => Some(count),
-                (Err(_), Some(device_id)) => return Err(MasterKeyError::Closed { device_id }),
+                (Err(_), Some(context)) => return Err(MasterKeyError::Closed { context }),
                 (Err(error), None) => return Err(error.into()),
             }
         }

@@ -443,6 +443,27 @@ pub const fn acted(act: Act) -> &'static str {
 }
 
 /// What a group cannot have more of.
+pub(crate) mod push {
+    use crate::error::StoreError;
+
+    /// Whether there may be one more beside `count`.
+    pub(crate) fn check_room(what: &str, count: u64, most: u64) -> Result<(), StoreError> {
+        if count < most {
+            return Ok(());
+        }
+        let what = format!("there are {count} {what} and cannot be one more");
+        Err(StoreError::Full { what, most, instead: "delete what is not needed" })
+    }
+
+    pub(crate) fn no_rule(rule_id: &str) -> StoreError {
+        StoreError::Missing { what: "rule", id: rule_id.to_owned() }
+    }
+
+    pub(crate) fn no_action(action_id: &str) -> StoreError {
+        StoreError::Missing { what: "rule action", id: action_id.to_owned() }
+    }
+}
+
 pub(crate) mod group {
     use crate::error::StoreError;
     use crate::limits::{GROUP_MEMBERS_MAX, GROUPS_MAX, GROUPS_OF_DEVICE_MAX};
@@ -489,6 +510,12 @@ pub fn access_key_context(access_key: &str) -> String {
     format!("access-key/{access_key}")
 }
 
+/// What the token of a rule action is sealed for.
+#[must_use]
+pub fn push_token_context(action_id: &str) -> String {
+    format!("rule-action/{action_id}")
+}
+
 /// Only children move from one gateway to another.
 pub(crate) fn no_child(device_id: &otaru_proto::DeviceId) -> StoreError {
     StoreError::Missing { what: "child", id: device_id.to_string() }
@@ -503,6 +530,12 @@ pub(crate) mod action {
     pub(crate) const DEVICE_CREATED: &str = "device_created";
     pub(crate) const DEVICES_IMPORTED: &str = "devices_imported";
     pub(crate) const DEVICE_CHANGED: &str = "device_changed";
+    pub(crate) const RULE_CREATED: &str = "rule_created";
+    pub(crate) const RULE_CHANGED: &str = "rule_changed";
+    pub(crate) const RULE_DELETED: &str = "rule_deleted";
+    pub(crate) const RULE_ACTION_CREATED: &str = "rule_action_created";
+    pub(crate) const RULE_ACTION_CHANGED: &str = "rule_action_changed";
+    pub(crate) const RULE_ACTION_DELETED: &str = "rule_action_deleted";
     pub(crate) const DEVICE_MOVED: &str = "device_moved";
     pub(crate) const DEVICE_DELETED: &str = "device_deleted";
     pub(crate) const ARTIFACT_KEPT: &str = "artifact_kept";

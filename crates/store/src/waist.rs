@@ -62,6 +62,7 @@ macro_rules! read {
 mod applications;
 mod groups;
 mod keys;
+mod pushes;
 
 /// Opening, and the store as a whole.
 impl Store {

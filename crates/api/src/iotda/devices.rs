@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use otaru_engine::{
-    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, NewestDevices, StoreError, Thing,
+    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, Engine, NewestDevices, StoreError,
+    Thing,
 };
 use otaru_proto::DeviceId;
 use serde::Serialize;
@@ -24,20 +25,20 @@ use crate::problem::Problem;
 use crate::router::Shared;
 
 /// Size of `extension_info` as JSON, in bytes.
-const EXTENSION_BYTES_MAX: usize = 1_024;
+pub(super) const EXTENSION_BYTES_MAX: usize = 1_024;
+/// How a device proves who it is.
+pub(super) const AUTH_TYPES: &[&str] = &["SECRET", "CERTIFICATES"];
 
 pub(super) fn routes() -> Router<Shared> {
-    let device = "/v5/iot/{project_id}/devices/{device_id}";
-    let under = |path: &str| format!("{device}/{path}");
     Router::new()
         .route("/v5/iot/{project_id}/devices", get(list).post(create))
-        .route(device, get(show).put(update).delete(delete))
-        .route(&under("freeze"), post(freeze))
-        .route(&under("unfreeze"), post(unfreeze))
-        .route(&under("action"), post(act))
-        .route(&under("reset-fingerprint"), post(reset_fingerprint))
-        .route(&under("change-gateway"), post(change_gateway))
-        .route(&under("list-device-group"), post(groups))
+        .route("/v5/iot/{project_id}/devices/{device_id}", get(show).put(update).delete(delete))
+        .route("/v5/iot/{project_id}/devices/{device_id}/freeze", post(freeze))
+        .route("/v5/iot/{project_id}/devices/{device_id}/unfreeze", post(unfreeze))
+        .route("/v5/iot/{project_id}/devices/{device_id}/action", post(act))
+        .route("/v5/iot/{project_id}/devices/{device_id}/reset-fingerprint", post(reset_fingerprint))
+        .route("/v5/iot/{project_id}/devices/{device_id}/change-gateway", post(change_gateway))
+        .route("/v5/iot/{project_id}/devices/{device_id}/list-device-group", post(groups))
 }
 
 #[derive(Serialize)]
@@ -56,23 +57,13 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let (auth, secret, fingerprint) = match &mut proof {
         None => (Auth::Secret, None, None),
         Some(proof) => {
-            let auth = match proof.word("auth_type", &["SECRET", "CERTIFICATES"])? {
+            let auth = match proof.word("auth_type", AUTH_TYPES)? {
                 Some("CERTIFICATES") => Auth::X509,
                 Some(_) | None => Auth::Secret,
             };
-            if let Some(secret) = proof.any("secret").filter(|secret| secret != "") {
-                let length = secret.as_str().map_or(0, |secret| secret.chars().count());
-                if length < 8 {
-                    return Err(INVALID
-                        .because("`auth_info.secret` has fewer than 8 characters; 8 to 32 are accepted."));
-                }
-                SECRET.check("auth_info.secret", secret.as_str().unwrap_or_default())?;
-                kept_auth(proof, &mut kept)?;
-                (auth, secret.as_str().map(str::to_owned), proof.text("fingerprint", FINGERPRINT)?)
-            } else {
-                kept_auth(proof, &mut kept)?;
-                (auth, None, proof.text("fingerprint", FINGERPRINT)?)
-            }
+            let secret = proof.text("secret", SECRET)?;
+            kept_auth(proof, &mut kept)?;
+            (auth, secret, proof.text("fingerprint", FINGERPRINT)?)
         }
     };
     about(&mut fields, &mut kept)?;
@@ -97,7 +88,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
-const FINGERPRINT: input::Rule = prose(64);
+pub(super) const FINGERPRINT: input::Rule = prose(64);
 
 /// What of a device's proof only applications use.
 fn kept_auth(proof: &mut Fields, kept: &mut Members) -> Result<(), Problem> {
@@ -138,8 +129,33 @@ fn refused(error: DeviceError) -> Problem {
     of_engine(error, NO_DEVICE)
 }
 
-/// A row of a list: what `products` is the names of.
-fn view(call: &Call, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
+/// What applications are told of a device: as it is shown, without anything that proves it.
+pub(super) async fn told(engine: &Engine, device: &DeviceView) -> Result<Value, Problem> {
+    let kept = members::of(engine, Thing::Device(device.record.row.key)).await?;
+    let product = engine.product(&device.record.row.product_id).await.map_err(of_store)?;
+    let product_name = product.map(|product| product.name).unwrap_or_default();
+    let mut shown = view(engine.project_id(), device, &product_name, &kept);
+    times(&mut shown, device, &kept);
+    Ok(Value::Object(shown))
+}
+
+/// The members that a device shown by itself has beside those of a row.
+fn times(shown: &mut Map<String, Value>, device: &DeviceView, kept: &Members) {
+    shown.insert("create_time".to_owned(), seconds(device.record.row.created_at).into());
+    if let Some(at) = device.record.state.first_connected_at {
+        shown.insert("active_time".to_owned(), millis(at).into());
+    }
+    // When a device went is not kept, and an earlier time would be taken for that.
+    if let Some(at) = device.record.state.connected_at.filter(|_| device.online) {
+        shown.insert("connection_status_update_time".to_owned(), millis(at).into());
+    }
+    if let Some(extension) = kept.get("extension_info") {
+        shown.insert("extension_info".to_owned(), extension.clone());
+    }
+}
+
+/// A row of a list.
+fn view(app_id: &str, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
     let (row, state) = (&view.record.row, &view.record.state);
     let gateway_id = view.record.gateway_id.as_ref().unwrap_or(&row.device_id);
     let status = super::words::status(view.status());
@@ -147,7 +163,7 @@ fn view(call: &Call, view: &DeviceView, product_name: &str, kept: &Members) -> M
         row.tags.iter().map(|(key, value)| json!({"tag_key": key, "tag_value": value})).collect();
     let node_type = if row.gateway.is_some() { "ENDPOINT" } else { "GATEWAY" };
     let shown = [
-        ("app_id", Some(Value::from(call.app_id()))),
+        ("app_id", Some(Value::from(app_id))),
         ("app_name", Some(super::apps::NAME.into())),
         ("device_id", Some(row.device_id.as_str().into())),
         ("node_id", Some(row.node_id.clone().into())),
@@ -172,7 +188,7 @@ async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool)
     let row = &device.record.row;
     let product = call.engine.product(&row.product_id).await.map_err(of_store)?;
     let product_name = product.map(|product| product.name).unwrap_or_default();
-    let mut shown = view(call, device, &product_name, &kept);
+    let mut shown = view(call.app_id(), device, &product_name, &kept);
     if row.auth == Auth::X509 || row.sealed_secret.is_some() {
         let auth_type = match row.auth {
             Auth::Secret => "SECRET",
@@ -195,17 +211,7 @@ async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool)
         }
         shown.insert("auth_info".to_owned(), proof);
     }
-    shown.insert("create_time".to_owned(), seconds(row.created_at).into());
-    if let Some(at) = device.record.state.first_connected_at {
-        shown.insert("active_time".to_owned(), millis(at).into());
-    }
-    // When a device went is not kept, and an earlier time would be taken for that.
-    if let Some(at) = device.record.state.connected_at.filter(|_| device.online) {
-        shown.insert("connection_status_update_time".to_owned(), millis(at).into());
-    }
-    if let Some(extension) = kept.get("extension_info") {
-        shown.insert("extension_info".to_owned(), extension.clone());
-    }
+    times(&mut shown, device, &kept);
     Ok(Value::Object(shown))
 }
 
@@ -267,7 +273,7 @@ pub(super) async fn rows(call: &Call, views: &[DeviceView]) -> Result<Vec<Value>
             names.insert(product_id.clone(), product.map(|product| product.name).unwrap_or_default());
         }
         let kept = kept.remove(&Thing::Device(device.record.row.key)).unwrap_or_default();
-        rows.push(Value::Object(view(call, device, &names[product_id], &kept)));
+        rows.push(Value::Object(view(call.app_id(), device, &names[product_id], &kept)));
     }
     Ok(rows)
 }
@@ -342,9 +348,6 @@ async fn act(call: Call) -> Result<Json<NewSecret>, Problem> {
     only_primary(&mut fields, "secret_type")?;
     let keep_session = !fields.truth("force_disconnect")?.unwrap_or(false);
     let given = fields.text("secret", SECRET)?;
-    if given.as_ref().is_some_and(|secret| secret.chars().count() < 8) {
-        return Err(INVALID.because("`secret` has fewer than 8 characters; 8 to 32 are accepted."));
-    }
     let secret = match given {
         Some(secret) => secret,
         None => {

@@ -4,7 +4,7 @@
 //! were absent, the last are passed over.
 
 use otaru_core::WallTime;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -15,47 +15,44 @@ use crate::problem::Problem;
 /// The range of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Rule {
+    min: usize,
     max: usize,
     takes: fn(char) -> bool,
     says: &'static str,
+    /// The same as the class of a regular expression, for the document; empty where everything is taken.
+    class: &'static str,
 }
 
 /// Ids of products, spaces and groups.
-pub(super) const ID: Rule = Rule { max: 36, takes: of_id, says: "letters, digits, `_` and `-`" };
+pub(super) const ID: Rule =
+    Rule { min: 1, max: 36, takes: of_id, says: "letters, digits, `_` and `-`", class: "[A-Za-z0-9_-]" };
 /// Ids of devices.
 pub(super) const DEVICE_ID: Rule = Rule { max: 128, ..ID };
 /// Numbers that makers give their devices.
 pub(super) const NODE_ID: Rule = Rule { max: 64, ..ID };
 /// Versions.
 pub(super) const VERSION: Rule =
-    Rule { max: 256, takes: |c| of_id(c) || c == '.', says: "letters, digits, `_`, `.` and `-`" };
+    Rule::of(256, |c| of_id(c) || c == '.', "letters, digits, `_`, `.` and `-`").like("[A-Za-z0-9_.-]");
 /// Names of products and devices. The published list has no blank, and the published examples do.
 pub(super) const fn name(max: usize) -> Rule {
-    Rule { max, takes: of_name, says: "letters, also Chinese, digits, blanks and `_?'#().,&%@!-`" }
+    Rule::of(max, of_name, "letters, also Chinese, digits, blanks and `_?'#().,&%@!-`")
+        .like(r"[\p{L}\p{N} _?'#().,&%@!-]")
 }
 /// The name of a batch task.
-pub(super) const TASK_NAME: Rule = Rule {
-    max: 128,
-    takes: |c| c.is_alphanumeric() || c == '_',
-    says: "letters, also Chinese, digits and `_`",
-};
+pub(super) const TASK_NAME: Rule =
+    Rule::of(128, |c| c.is_alphanumeric() || c == '_', "letters, also Chinese, digits and `_`")
+        .like(r"[\p{L}\p{N}_]");
 /// A key or value of a tag.
 pub(super) const fn tag(max: usize) -> Rule {
-    Rule {
-        max,
-        takes: |c| c.is_alphanumeric() || "_.-".contains(c),
-        says: "letters, also Chinese, digits and `_.-`",
-    }
+    Rule::of(max, |c| c.is_alphanumeric() || "_.-".contains(c), "letters, also Chinese, digits and `_.-`")
+        .like(r"[\p{L}\p{N}_.-]")
 }
 /// A secret of a device.
-pub(super) const SECRET: Rule = Rule { max: 32, ..ID };
+pub(super) const SECRET: Rule = Rule { max: 32, ..ID }.at_least(8);
 /// Text for people.
 pub(super) const fn prose(max: usize) -> Rule {
-    Rule {
-        max,
-        takes: |c| !c.is_control() || c == '\n' || c == '\t',
-        says: "text without control characters",
-    }
+    Rule::of(max, |c| !c.is_control() || c == '\n' || c == '\t', "text without control characters")
+        .like(r"[^\u0000-\u0008\u000B-\u001F\u007F-\u009F]")
 }
 
 fn of_id(c: char) -> bool {
@@ -68,15 +65,33 @@ fn of_name(c: char) -> bool {
 
 impl Rule {
     pub(super) const fn of(max: usize, takes: fn(char) -> bool, says: &'static str) -> Rule {
-        Rule { max, takes, says }
+        Rule { min: 1, max, takes, says, class: "" }
+    }
+
+    pub(super) const fn at_least(self, min: usize) -> Rule {
+        Rule { min, ..self }
+    }
+
+    /// What it takes, as the class of a regular expression.
+    pub(super) const fn like(self, class: &'static str) -> Rule {
+        Rule { class, ..self }
+    }
+
+    /// The same for the document.
+    pub(super) fn schema(self) -> Value {
+        let mut schema = json!({"type": "string", "minLength": self.min, "maxLength": self.max});
+        if !self.class.is_empty() {
+            schema["pattern"] = format!("^{}*$", self.class).into();
+        }
+        schema
     }
 
     /// Checks a text that is not empty; `field` names it.
     pub(super) fn check(self, field: &str, text: &str) -> Result<(), Problem> {
-        let chars = text.chars().count();
-        if chars == 0 || chars > self.max {
+        let (chars, Rule { min, max, .. }) = (text.chars().count(), self);
+        if !(min..=max).contains(&chars) {
             return Err(
-                INVALID.because(format!("`{field}` has {chars} characters; 1 to {} are accepted.", self.max))
+                INVALID.because(format!("`{field}` has {chars} characters; {min} to {max} are accepted."))
             );
         }
         match text.chars().find(|c| !(self.takes)(*c)) {
@@ -278,4 +293,21 @@ fn written(time: WallTime, form: &[BorrowedFormatItem<'static>]) -> String {
         .expect("clamped to the years 1970 to 9999")
         .format(form)
         .expect("a time of day has all the members of the form")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::string::string_regex;
+
+    use super::*;
+
+    #[test]
+    fn what_a_rule_is_like_is_what_it_takes() {
+        for rule in [ID, VERSION, name(64), TASK_NAME, tag(64), prose(64)] {
+            proptest!(|(text in string_regex(&format!("{}{{1,32}}", rule.class)).unwrap())| {
+                prop_assert!(text.chars().all(rule.takes), "{:?}: {text:?}", rule.class);
+            });
+        }
+    }
 }

@@ -10,7 +10,9 @@
 
 mod apps;
 mod call;
+mod described;
 mod devices;
+mod filter;
 mod groups;
 mod input;
 mod members;
@@ -18,7 +20,9 @@ mod packages;
 mod paging;
 mod products;
 mod projects;
+pub(crate) mod push;
 mod refusal;
+pub(crate) mod rules;
 mod search;
 mod search_sql;
 mod signature;
@@ -29,6 +33,7 @@ mod words;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::routing::get;
 
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -46,6 +51,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(packages::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
+        .merge(rules::routes())
+        .route("/v5/openapi.json", get(described::show))
         .merge(search::routes())
         .merge(tokens::routes())
 }

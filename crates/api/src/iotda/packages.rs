@@ -21,19 +21,24 @@ use crate::problem::Problem;
 use crate::router::Shared;
 
 /// Versions that a package may start from.
-const SOURCES_MAX: usize = 20;
+pub(super) const SOURCES_MAX: usize = 20;
 /// What the name of an object may end with.
-const SUFFIXES: &[&str] = &[
+pub(super) const SUFFIXES: &[&str] = &[
     ".bin", ".dav", ".tar", ".gz", ".zip", ".gzip", ".apk", ".tar.gz", ".tar.xz", ".pack", ".exe", ".bat",
     ".img",
 ];
 
-const REGION: Rule = Rule::of(256, |c| c.is_ascii_alphanumeric() || c == '-', "letters, digits and `-`");
-const BUCKET: Rule = Rule::of(
+pub(super) const REGION: Rule =
+    Rule::of(256, |c| c.is_ascii_alphanumeric() || c == '-', "letters, digits and `-`").like("[A-Za-z0-9-]");
+pub(super) const BUCKET: Rule = Rule::of(
     63,
     |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.',
     "a-z, 0-9, `-` and `.`",
-);
+)
+.at_least(3)
+.like("[a-z0-9.-]");
+
+pub(super) const CUSTOM_INFO: Rule = Rule::of(4096, |_| true, "any characters");
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -55,12 +60,6 @@ impl Location {
         let mut location = fields.object("file_location")?.ok_or_else(|| INVALID.because(needed))?;
         let mut obs = location.object("obs_location")?.ok_or_else(|| INVALID.because(needed))?;
         let (region, bucket) = (obs.needed("region_name", REGION)?, obs.needed("bucket_name", BUCKET)?);
-        if bucket.len() < 3 {
-            return Err(INVALID.because(format!(
-                "`{}` is {bucket:?}; 3 to 63 characters are accepted.",
-                obs.named("bucket_name")
-            )));
-        }
         let key = obs.needed("object_key", prose(1024))?;
         let method = obs.word("sign_method", &["SHA256"])?;
         let sign = obs.text("sign", prose(64))?;
@@ -106,7 +105,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     if let Some(description) = fields.text("description", prose(1024))? {
         kept.insert("description".to_owned(), description.into());
     }
-    let custom_info = fields.text("custom_info", Rule::of(4096, |_| true, "any characters"))?;
+    let custom_info = fields.text("custom_info", CUSTOM_INFO)?;
     let location = Location::take(&mut fields)?;
     kept.insert("obs_location".to_owned(), location.shown);
     // Before a large file is read for nothing.

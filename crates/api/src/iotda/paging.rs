@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::refusal::{LIMIT, PAGING};
 use crate::problem::Problem;
 
-const LIMIT_DEFAULT: u32 = 10;
-const LIMIT_MAX: u32 = 50;
+pub(super) const LIMIT_DEFAULT: u32 = 10;
+pub(super) const LIMIT_MAX: u32 = 50;
 /// What is left out is walked over, so that there is an end to it.
-const OFFSET_MAX: u32 = 500;
+pub(super) const OFFSET_MAX: u32 = 500;
 /// Before the first: everything is older.
-const FIRST: &str = "ffffffffffffffffffffffff";
+pub(super) const FIRST: &str = "ffffffffffffffffffffffff";
 
 /// A page as asked for.
 #[derive(Clone, Debug)]

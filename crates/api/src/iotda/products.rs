@@ -16,13 +16,13 @@ use super::refusal::{EXISTS, IN_USE, INVALID, NO_PRODUCT, of_engine, of_store};
 use crate::problem::Problem;
 use crate::router::Shared;
 
-const PROTOCOLS: &[&str] =
+pub(super) const PROTOCOLS: &[&str] =
     &["MQTT", "CoAP", "HTTP", "HTTPS", "Modbus", "ONVIF", "OPC-UA", "OPC-DA", "Other", "TCP", "UDP"];
-const FORMATS: &[&str] = &["json", "binary"];
+pub(super) const FORMATS: &[&str] = &["json", "binary"];
 /// Services of a product.
-const SERVICES_MAX: usize = 500;
+pub(super) const SERVICES_MAX: usize = 500;
 /// Their size as JSON, in bytes.
-const SERVICES_BYTES_MAX: usize = 500 * 1024;
+pub(super) const SERVICES_BYTES_MAX: usize = 500 * 1024;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()

@@ -9,7 +9,7 @@ use otaru_engine::{Faulty, Kind};
 use crate::problem::Problem;
 
 /// A status, a code and the words that the message begins with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Why {
     status: StatusCode,
     code: &'static str,
@@ -39,6 +39,8 @@ pub(super) const DEVICE_EXISTS: Why = why(S::BAD_REQUEST, "IOTDA.014031", "The d
 pub(super) const FREEZE_CHILD: Why = why(S::FORBIDDEN, "IOTDA.014038", "A sub-device cannot be frozen.");
 pub(super) const NOT_FROZEN: Why = why(S::FORBIDDEN, "IOTDA.014040", "The device is not frozen.");
 
+pub(super) const NO_RULE: Why = why(S::NOT_FOUND, "IOTDA.010002", "The rule does not exist.");
+
 // Ours.
 pub(super) const NO_PACKAGE: Why = why(S::NOT_FOUND, "IOTDA.000101", "The OTA package does not exist.");
 pub(super) const NO_TASK: Why = why(S::NOT_FOUND, "IOTDA.000102", "The batch task does not exist.");
@@ -50,12 +52,20 @@ pub(super) const EXISTS: Why = why(S::BAD_REQUEST, "IOTDA.000107", "It already e
 pub(super) const ENOUGH: Why = why(S::FORBIDDEN, "IOTDA.000108", "The quota is used up.");
 pub(super) const NO_OBJECT: Why = why(S::BAD_REQUEST, "IOTDA.000109", "The object does not exist.");
 pub(super) const TOO_LARGE: Why = why(S::PAYLOAD_TOO_LARGE, "IOTDA.000110", "The body is too large.");
-const AWAY: Why = why(S::SERVICE_UNAVAILABLE, "IOTDA.000111", "Try again later.");
-const BROKEN: Why = why(S::INTERNAL_SERVER_ERROR, "IOTDA.000112", "Internal error.");
+pub(super) const AWAY: Why = why(S::SERVICE_UNAVAILABLE, "IOTDA.000111", "Try again later.");
+pub(super) const BROKEN: Why = why(S::INTERNAL_SERVER_ERROR, "IOTDA.000112", "Internal error.");
 
 impl Why {
     pub(super) const fn code(self) -> &'static str {
         self.code
+    }
+
+    pub(super) const fn status(self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) const fn words(self) -> &'static str {
+        self.words
     }
 
     /// With what is wrong, in a sentence.

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::router::Shared;
 
 /// Tags of one device.
-const TAGS_MAX: usize = 10;
+pub(super) const TAGS_MAX: usize = 10;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()

@@ -33,17 +33,17 @@ use crate::problem::Problem;
 use crate::router::Shared;
 
 /// Devices that one task may name.
-const TARGETS_MAX: usize = 30_000;
+pub(super) const TARGETS_MAX: usize = 30_000;
 /// Devices that one stop, retry or confirmation may name.
-const ACTED_MAX: usize = 100;
+pub(super) const ACTED_MAX: usize = 100;
 /// Targets that are kept and shown as they were sent; more would be read with every look at the task.
-const SHOWN_MAX: usize = 1_000;
+pub(super) const SHOWN_MAX: usize = 1_000;
 /// The same for rows of a list, of which there are fifty.
-const SHOWN_IN_ROWS_MAX: usize = 100;
+pub(super) const SHOWN_IN_ROWS_MAX: usize = 100;
 /// Groups that one task may name.
-const GROUPS_MAX: usize = 10;
+pub(super) const GROUPS_MAX: usize = 10;
 /// Packages that one task may name.
-const PACKAGES_MAX: usize = 10;
+pub(super) const PACKAGES_MAX: usize = 10;
 /// A task starts within a week.
 const SCHEDULED_WITHIN_MS: i64 = 7 * 86_400 * 1_000;
 /// Campaigns that are looked at for a list by status, which depends on their counts.
@@ -52,16 +52,15 @@ const LOOKED_AT_MAX: usize = 2_000;
 const DEPLOYMENTS_FROM: u128 = 1 << 64;
 
 /// Ids of packages in `document`.
-const PACKAGE_ID: Rule = ID;
+pub(super) const PACKAGE_ID: Rule = ID;
 
 pub(super) fn routes() -> Router<Shared> {
-    let task = "/v5/iot/{project_id}/batchtasks/{task_id}";
     Router::new()
         .route("/v5/iot/{project_id}/batchtasks", get(list).post(create))
-        .route(task, get(show).delete(delete))
-        .route(&format!("{task}/stop"), post(stop))
-        .route(&format!("{task}/retry"), post(retry))
-        .route(&format!("{task}/confirm"), post(confirm))
+        .route("/v5/iot/{project_id}/batchtasks/{task_id}", get(show).delete(delete))
+        .route("/v5/iot/{project_id}/batchtasks/{task_id}/stop", post(stop))
+        .route("/v5/iot/{project_id}/batchtasks/{task_id}/retry", post(retry))
+        .route("/v5/iot/{project_id}/batchtasks/{task_id}/confirm", post(confirm))
 }
 
 /// A target that is no device of the packages' product.
@@ -94,6 +93,12 @@ impl Kept {
     fn text(&self) -> String {
         serde_json::to_string(self).expect("it is JSON")
     }
+}
+
+/// What is kept of a task that counts: targets that were refused, and devices that were named.
+pub(super) fn beside(members: Members) -> (u64, Option<u64>) {
+    let kept = Kept::of(members);
+    (kept.refused.len() as u64, kept.expected)
 }
 
 /// A task as it is: its campaign, and what is kept beside.
@@ -364,10 +369,13 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     };
     let before = match &paging.marker {
         None => None,
-        // Those with a smaller id are the ones up to the newest of them.
-        Some(marker) => match call.engine.campaign_before(marker).await.map_err(of_store)? {
-            Some(newest) => Some(CampaignKey(newest.0.saturating_add(1))),
-            None => Some(CampaignKey(0)),
+        Some(marker) => match call.engine.campaign(marker).await.map_err(of_store)? {
+            Some((row, _)) => Some(row.key),
+            // It is gone: those with a smaller id are the ones up to the newest of them.
+            None => match call.engine.campaign_before(marker).await.map_err(of_store)? {
+                Some(newest) => Some(CampaignKey(newest.0.saturating_add(1))),
+                None => Some(CampaignKey(0)),
+            },
         },
     };
     let (tasks, count) = match status {

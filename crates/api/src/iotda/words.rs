@@ -154,10 +154,11 @@ impl Progress {
             *progress.part(SubStatus::of(label, begun)) += counts.of(label);
         }
         progress.fail += refused;
-        if let Some(expected) = expected.filter(|_| !row.filled) {
+        let is_cancelled = row.state == CampaignState::Cancelled;
+        if let Some(expected) = expected.filter(|_| !row.filled || is_cancelled) {
             // What is not prepared yet waits, and never will be once the campaign is cancelled.
             let rest = expected.saturating_sub(counts.total());
-            if row.state == CampaignState::Cancelled {
+            if is_cancelled {
                 progress.stopped += rest;
             } else {
                 progress.waitting += rest;

@@ -24,6 +24,7 @@ mod packages;
 mod products;
 mod reports;
 mod results;
+mod rules;
 mod tokens;
 
 use axum::extract::{FromRequestParts, RawPathParams};
@@ -54,6 +55,7 @@ pub(crate) fn native() -> OpenApiRouter<Shared> {
         .merge(connections::routes())
         .merge(tokens::routes())
         .merge(access_keys::routes())
+        .merge(rules::routes())
         .merge(backups::routes())
         .merge(description::routes())
 }

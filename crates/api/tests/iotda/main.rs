@@ -1,7 +1,7 @@
 //! The application API as its clients see it: the real router on a real engine, with everything in memory.
 //!
 //! One file per resource, named as in `src/iotda/`; `access` has what holds for all calls, `mangled` what no call may lead
-//! to. `client` is the machinery, on top of that of the native API.
+//! to, `document` that the OpenAPI document has all of it. `client` is the machinery, on top of that of the native API.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it is surprised")]
 
@@ -9,9 +9,9 @@ mod access;
 mod apps;
 mod client;
 #[path = "../routes/described.rs"]
-#[expect(dead_code, reason = "the tests of the native API use all of it")]
 mod described;
 mod devices;
+mod document;
 mod groups;
 #[path = "../routes/house.rs"]
 #[expect(dead_code, reason = "the tests of the native API use all of it")]
@@ -19,6 +19,7 @@ mod house;
 mod mangled;
 mod packages;
 mod products;
+mod rules;
 mod search;
 mod tags;
 mod tasks;

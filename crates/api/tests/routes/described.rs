@@ -1,4 +1,4 @@
-//! Holds an answer against the OpenAPI document: its status, its code, and every member of its body.
+//! Holds an answer against an OpenAPI document: its status, its code, and every member of its body.
 //!
 //! A small reader of JSON Schema, of the words that the document uses; one that it does not know fails.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// The document, as the router hands it out.
+/// A document, as the router hands it out.
 pub struct Described(pub Value);
 
 const METHODS: [&str; 5] = ["get", "post", "patch", "put", "delete"];
@@ -70,23 +70,23 @@ impl Described {
         {
             response = &self.0["components"]["responses"][name];
         }
-        assert!(!response.is_null(), "docs/openapi.json has no such status: {what}");
+        assert!(!response.is_null(), "the document has no such status: {what}");
         let Some(contents) = response["content"].as_object() else {
-            assert!(body.is_empty(), "docs/openapi.json describes no body: {what}");
+            assert!(body.is_empty(), "the document describes no body: {what}");
             return;
         };
         let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let Some(content) = contents.get(essence) else {
-            panic!("docs/openapi.json describes no {essence}: {what}");
+            panic!("the document describes no {essence}: {what}");
         };
         if essence == "application/json" {
             let value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: {what}"));
             if let Err(problem) = self.fits(&value, &content["schema"], "") {
-                panic!("docs/openapi.json does not describe it: {problem}: {what}");
+                panic!("the document does not describe it: {problem}: {what}");
             }
             let mut more = Vec::new();
             self.undescribed(&value, &content["schema"], "", &mut more);
-            assert!(more.is_empty(), "docs/openapi.json does not describe {more:?}: {what}");
+            assert!(more.is_empty(), "the document does not describe {more:?}: {what}");
         }
     }
 
@@ -139,6 +139,17 @@ impl Described {
                     let (is, bound) = (value.as_f64(), says.as_f64().unwrap());
                     if is.is_some_and(|is| if word == "minimum" { is < bound } else { is > bound }) {
                         return Err(format!("{at}: {value} is beyond {bound}"));
+                    }
+                }
+                "minLength" | "maxLength" | "minItems" | "maxItems" => {
+                    let is = if word.ends_with("Length") {
+                        value.as_str().map(|text| text.chars().count())
+                    } else {
+                        value.as_array().map(Vec::len)
+                    };
+                    let bound = usize::try_from(says.as_u64().unwrap()).unwrap();
+                    if is.is_some_and(|is| if word.starts_with("min") { is < bound } else { is > bound }) {
+                        return Err(format!("{at}: {word} is {bound}, and it has {is:?}"));
                     }
                 }
                 "format" if says == "date-time" => {

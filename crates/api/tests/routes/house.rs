@@ -30,8 +30,8 @@ pub struct House {
     operator: String,
 }
 
-/// The same for every house.
-static DESCRIBED: OnceLock<Described> = OnceLock::new();
+/// The same for every house: of the native API, and of the application API.
+static DESCRIBED: [OnceLock<Described>; 2] = [OnceLock::new(), OnceLock::new()];
 
 /// What `/metrics` answers here.
 pub const METRICS: &str = "# TYPE otaru_up gauge\notaru_up 1\n";
@@ -53,19 +53,27 @@ impl House {
         let metrics: Metrics = Arc::new(|| METRICS.to_owned());
         let house =
             House { router: router(engine.clone(), metrics), engine, faults, admin, viewer, operator };
-        if DESCRIBED.get().is_none() {
-            let request = Request::builder().uri("/api/v1/openapi.json").body(Body::empty()).unwrap();
-            let answer = house.router.clone().oneshot(request).await.unwrap();
-            let document = answer.into_body().collect().await.unwrap().to_bytes();
-            let _ = DESCRIBED.set(Described(serde_json::from_slice(&document).unwrap()));
+        for (described, path) in DESCRIBED.iter().zip(["/api/v1/openapi.json", "/v5/openapi.json"]) {
+            if described.get().is_none() {
+                let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+                let answer = house.router.clone().oneshot(request).await.unwrap();
+                let document = answer.into_body().collect().await.unwrap().to_bytes();
+                let _ = described.set(Described(serde_json::from_slice(&document).unwrap()));
+            }
         }
         house
     }
 
-    /// The OpenAPI document.
+    /// The OpenAPI document of the native API.
     #[expect(clippy::unused_self, reason = "there is one once there is a house")]
     pub fn described(&self) -> &'static Described {
-        DESCRIBED.get().unwrap()
+        DESCRIBED[0].get().unwrap()
+    }
+
+    /// The one of the application API.
+    #[expect(clippy::unused_self, reason = "there is one once there is a house")]
+    pub fn described_for_applications(&self) -> &'static Described {
+        DESCRIBED[1].get().unwrap()
     }
 
     pub fn admin(&self) -> Caller<'_> {
@@ -84,7 +92,7 @@ impl House {
         Caller { house: self, token: Some(token) }
     }
 
-    /// Every answer is held against the OpenAPI document.
+    /// Every answer is held against the OpenAPI document that its path is in.
     pub async fn ask(&self, request: Request<Body>) -> Answer {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
@@ -95,7 +103,9 @@ impl House {
             Some("text/event-stream") => Bytes::new(),
             Some(_) | None => body.collect().await.unwrap().to_bytes(),
         };
-        self.described().allows(&method, &path, head.status.as_u16(), content_type, &body);
+        let is_native = !["/v5/", "/v3/"].iter().any(|root| path.starts_with(root));
+        let described = if is_native { self.described() } else { self.described_for_applications() };
+        described.allows(&method, &path, head.status.as_u16(), content_type, &body);
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 

@@ -198,6 +198,9 @@ fn the_tests_reader_of_schemas_sees_what_does_not_fit() {
     let lamp = json!({"$ref": "#/components/schemas/Lamp"});
     let fits = |value: Value| described.fits(&value, &lamp, "").is_ok();
     assert!(fits(json!({"on": true, "watts": 7, "more": 1})));
+    let short = json!({"type": "array", "minItems": 1, "items": {"type": "string", "maxLength": 2}});
+    let is_short = |value: Value| described.fits(&value, &short, "").is_ok();
+    assert!(is_short(json!(["设备"])) && !is_short(json!([])) && !is_short(json!(["lamp"])));
     for unfit in [
         json!({}),
         json!({"on": 1}),

@@ -16,6 +16,7 @@ mod lists;
 mod logs;
 mod notes;
 mod packages;
+mod pushes;
 mod random;
 mod world;
 
@@ -73,6 +74,11 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             campaigns_and_deployments_are_listed_newest_first,
             a_child_moves_to_another_gateway_and_both_hear_of_it,
             a_child_at_work_does_not_move;
+        pushes:
+            a_rule_and_its_actions_are_made_changed_and_deleted,
+            what_changes_is_due_once_until_it_was_told,
+            a_rule_that_is_not_in_force_makes_nothing_due,
+            what_was_not_taken_is_kept_the_newest_first;
         keys:
             all_secrets_are_sealed_again_or_none;
         imports:

@@ -162,7 +162,7 @@ async fn a_secret_that_does_not_open_is_named_and_nothing_is_changed() {
     let patch = DevicePatch { sealed_secret: Some(vec![9]), ..Default::default() };
     house.store.patch_device(&actor, &id, patch, NOW).await.unwrap();
     let error = refusal(house.change().await);
-    assert!(matches!(&error, MasterKeyError::Closed { device_id } if device_id == "d1"), "{error}");
+    assert!(matches!(&error, MasterKeyError::Closed { context } if context == "d1"), "{error}");
     assert_eq!(house.key(), key);
     assert_eq!(house.opened(&vault, 0).await, secret(0));
     assert_eq!(house.opened(&house.vault().await.unwrap(), 2).await, secret(2));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Tables;
 use crate::error::StoreError;
 use crate::rows::{KeyMark, Reseal};
-use crate::rules::access_key_context;
+use crate::rules::{access_key_context, push_token_context};
 
 impl Tables {
     pub(crate) fn note_key_mark(&mut self, mark: &KeyMark) -> Result<(), StoreError> {
@@ -24,8 +24,17 @@ impl Tables {
         for row in &mut keys {
             row.sealed_secret = reseal(&access_key_context(&row.access_key), &row.sealed_secret)?;
         }
-        let count = (again.len() + keys.len()) as u64;
+        let mut pushes = self.pushes.actions.clone();
+        let mut tokens = 0;
+        for action in pushes.values_mut() {
+            if let Some(sealed) = &action.sealed_token {
+                action.sealed_token = Some(reseal(&push_token_context(&action.action_id), sealed)?);
+                tokens += 1;
+            }
+        }
+        let count = (again.len() + keys.len() + tokens) as u64;
         self.access_keys = keys;
+        self.pushes.actions = pushes;
         for (key, sealed) in again {
             if let Some(device) = self.devices.get_mut(&key) {
                 Arc::make_mut(&mut device.row).sealed_secret = Some(sealed);

@@ -18,6 +18,7 @@ mod members;
 mod newest;
 mod notes;
 mod packages;
+mod pushes;
 mod search;
 mod tables;
 #[cfg(test)]
@@ -206,11 +207,11 @@ impl MemoryStore {
     ) -> Result<R, StoreError> {
         self.faults.pass(weight).await?;
         if !self.faults.is_slow() {
-            return work(&mut self.tables());
+            return self.tables().told_of(work);
         }
         let _turn = self.turn.lock().await;
         tokio::time::sleep(self.faults.way()).await;
-        let answer = work(&mut self.tables());
+        let answer = self.tables().told_of(work);
         tokio::time::sleep(self.faults.way()).await;
         answer
     }

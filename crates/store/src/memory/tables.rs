@@ -69,6 +69,7 @@ pub(crate) struct Tables {
     tokens: Vec<TokenRow>,
     pub(super) access_keys: Vec<AccessKeyRow>,
     pub(super) members: BTreeMap<Thing, String>,
+    pub(super) pushes: super::pushes::Pushes,
     pub(super) audit: BTreeMap<i64, AuditRow>,
     last_audit: i64,
     pub(super) quarantine: BTreeMap<i64, QuarantinedEvent>,

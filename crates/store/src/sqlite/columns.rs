@@ -35,6 +35,8 @@ macro_rules! keys_are_integers {
 }
 keys_are_integers!(
     ActionKey,
+    PushRuleKey,
+    PushActionKey,
     ProjectKey,
     ProductKey,
     DeviceKey,

@@ -4,7 +4,7 @@ use super::columns::Statements;
 use super::{Reading, Tx};
 use crate::error::StoreError;
 use crate::rows::{KeyMark, Reseal};
-use crate::rules::access_key_context;
+use crate::rules::{access_key_context, push_token_context};
 
 /// Secrets that are read at once while all are sealed again: some 100 KB of them.
 const CHUNK: i64 = 1_000;
@@ -48,6 +48,17 @@ impl Tx<'_> {
                 "UPDATE access_key SET sealed_secret = ?2 WHERE access_key = ?1",
                 (&access_key, again),
             )?;
+            count += 1;
+        }
+        let tokens: Vec<(String, Vec<u8>)> = self.conn.all(
+            "SELECT action_id, sealed_token FROM push_action WHERE sealed_token IS NOT NULL ORDER BY key",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for (action_id, sealed) in tokens {
+            let again = reseal(&push_token_context(&action_id), &sealed)?;
+            self.conn
+                .run("UPDATE push_action SET sealed_token = ?2 WHERE action_id = ?1", (&action_id, again))?;
             count += 1;
         }
         self.note_key_mark(mark)?;

@@ -25,6 +25,8 @@ const STEPS: &[&str] = &[
     include_str!("schema/0011_groups.sql"),
     include_str!("schema/0012_master_key.sql"),
     include_str!("schema/0013_applications.sql"),
+    include_str!("schema/0014_pushes.sql"),
+    include_str!("schema/0015_pushes.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

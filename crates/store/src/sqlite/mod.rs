@@ -61,6 +61,7 @@ mod packages;
 #[cfg(test)]
 mod plans;
 mod products;
+mod pushes;
 mod readers;
 mod search;
 #[cfg(test)]

@@ -32,6 +32,8 @@ const MAY: &[(&str, &str)] = &[
         "SELECT count(*) FROM (SELECT",
         "stops at the first ten thousand; where few hold, a reader's time limit ends it",
     ),
+    ("FROM push_rule", "at most a hundred; the list is given whole"),
+    ("FROM push_action", "at most ten for each of them; likewise"),
     (
         "AS holds FROM",
         "a search looks at every device between those found where no index is narrower; a reader's time limit ends it",
