@@ -1,5 +1,7 @@
 //! What applications bring.
 
+use std::ops::Range;
+
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::Label;
 use otaru_proto::PackageKind;
@@ -218,10 +220,10 @@ pub(super) async fn devices_are_searched_for_by_what_holds_for_them(world: &Worl
             vec![child],
         ),
         (DeviceFact::Key(vec![pump.0..pump.0 + 1, gone.0..gone.0 + 1]), vec![pump]),
-        (DeviceFact::Key(Vec::from([pump.0 + 1..i64::MAX])), vec![child]),
+        (DeviceFact::Key(vec![Range { start: pump.0 + 1, end: i64::MAX }]), vec![child]),
         (DeviceFact::Key(vec![]), vec![]),
-        (DeviceFact::Created(Vec::from([NOW.0..NOW.0 + 1])), vec![gateway, pump, child]),
-        (DeviceFact::Created(Vec::from([i64::MIN..NOW.0])), vec![]),
+        (DeviceFact::Created(vec![Range { start: NOW.0, end: NOW.0 + 1 }]), vec![gateway, pump, child]),
+        (DeviceFact::Created(vec![Range { start: i64::MIN, end: NOW.0 }]), vec![]),
         (DeviceFact::Frozen, vec![]),
         (DeviceFact::Child, vec![child]),
     ] {
