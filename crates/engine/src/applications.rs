@@ -13,8 +13,9 @@ use otaru_core::campaign::CampaignState;
 use otaru_proto::{DeviceId, PackageKind};
 use otaru_store::{
     CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact,
-    DeviceKey, DeviceRecord, DeviceSearch, GroupKey, GroupRow, KnownDevice, Newest, NewestDevices,
-    NewestPackages, PackageKey, PackageRow, ProductKey, ProductRow, SearchPage, StoreError, Thing, Total,
+    DeviceKey, DeviceRecord, DeviceSearch, GroupKey, GroupRow, KnownDevice, NewContent, Newest,
+    NewestDevices, NewestPackages, ObjectPlace, PackageKey, PackageRow, ProductKey, ProductRow, SearchPage,
+    StoreError, Thing, Total,
 };
 
 use crate::campaigns::{CampaignError, CampaignRequest};
@@ -22,6 +23,7 @@ use crate::devices::{CheckedDevice, DeviceError, DeviceRequest, RegisteredDevice
 use crate::driver::Engine;
 use crate::groups::{GroupError, GroupRequest};
 use crate::limits::{SEARCH_CHUNK, SEARCH_LOOKS_MAX};
+use crate::objects::{OWN_BUCKET, ObjectError, file_name};
 use crate::packages::{PackageError, PackageRequest};
 use crate::tokens::Operator;
 use crate::views::{DeploymentView, DeviceStatus, DeviceView};
@@ -132,7 +134,26 @@ impl Engine {
         members: String,
     ) -> Result<PackageRow, PackageError> {
         let (package, now) = self.check_package(request)?;
-        Ok(self.shared.store.create_package_with(&by.actor, package, members, now).await?)
+        let row = self.shared.store.create_package_with(&by.actor, package, members, now).await?;
+        self.shared.contents_changed.notify_one();
+        Ok(row)
+    }
+
+    /// What a package that is made of an object has: an artifact where it is in the platform's own bucket, otherwise the place
+    /// from which it will be read; and the name of its file. The object is there, and its bytes were not looked at.
+    ///
+    /// # Errors
+    ///
+    /// `NoBucket`, `Key`, `Missing`, `Forbidden`; `Unreadable`: where it is does not answer; `Ingest`: it is empty or too large,
+    /// or in the platform's own bucket and another than `sha256` says.
+    pub async fn object_content(&self, place: ObjectPlace) -> Result<(NewContent, String), ObjectError> {
+        if place.bucket == OWN_BUCKET {
+            let (artifact, name) = self.own_object(&place.key, place.sha256.as_deref()).await?;
+            return Ok((NewContent::Kept(artifact.artifact_id), name));
+        }
+        self.shared.find_object(&place).await?;
+        let name = file_name(&place.key);
+        Ok((NewContent::At(place), name))
     }
 
     /// As [`create_group`](Engine::create_group).

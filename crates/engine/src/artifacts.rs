@@ -127,58 +127,7 @@ impl Engine {
         S: Stream<Item = Result<Bytes, E>>,
         E: Display,
     {
-        let shared = &self.shared;
-        let digest = declared.sha256.as_deref().map(normal_digest).transpose()?;
-        let accepted = shared.settings.artifact_bytes_max;
-        if declared.size_bytes.is_some_and(|size| size > accepted) {
-            return Err(IngestError::TooLarge { accepted });
-        }
-        shared.leaves_room_for(declared.size_bytes.unwrap_or(0)).await?;
-        let mut writer = shared.blobs.writer().await?;
-        let mut hasher = Sha256::new();
-        let (mut got, mut looked_at): (u64, u64) = (0, 0);
-        let mut body = std::pin::pin!(body);
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|cause| match declared.size_bytes {
-                Some(size) if got < size => IngestError::SizeMismatch { declared: size, got },
-                Some(_) | None => IngestError::BrokeOff { got, cause: cause.to_string() },
-            })?;
-            got += piece.len() as u64;
-            if got > accepted {
-                return Err(IngestError::TooLarge { accepted });
-            }
-            hasher.update(&piece);
-            writer.write(&piece).await?;
-            // Others write as well, and not every sender says how much is to come.
-            if got - looked_at >= DISK_LOOKED_AT_EVERY {
-                looked_at = got;
-                shared
-                    .leaves_room_for(declared.size_bytes.map_or(0, |size| size.saturating_sub(got)))
-                    .await?;
-            }
-        }
-        if let Some(size) = declared.size_bytes
-            && size != got
-        {
-            return Err(IngestError::SizeMismatch { declared: size, got });
-        }
-        if got == 0 {
-            return Err(IngestError::Empty);
-        }
-        let artifact_id = hex(&hasher.finalize());
-        if let Some(digest) = digest
-            && digest != artifact_id
-        {
-            return Err(IngestError::DigestMismatch { declared: digest, got: artifact_id });
-        }
-        // Until the row is there, nobody takes the bytes for an orphan.
-        let _kept = shared.artifacts.read().await;
-        let known = shared.store.artifact(&artifact_id).await?;
-        // The bytes first, then the row that promises them.
-        writer.finish(&artifact_id).await?;
-        let row = ArtifactRow { artifact_id, size_bytes: got, created_at: shared.clock.wall() };
-        let row = shared.store.add_artifact(&by.actor, row).await?;
-        Ok((row, known.is_none()))
+        self.shared.keep_bytes(&by.actor, declared, body).await
     }
 
     /// An artifact.
@@ -201,6 +150,68 @@ impl Engine {
 }
 
 impl Shared {
+    /// Reads bytes to their end and keeps them under their hash.
+    pub(crate) async fn keep_bytes<S, E>(
+        &self,
+        by: &Actor,
+        declared: Declared,
+        body: S,
+    ) -> Result<(ArtifactRow, bool), IngestError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Display,
+    {
+        let digest = declared.sha256.as_deref().map(normal_digest).transpose()?;
+        let accepted = self.settings.artifact_bytes_max;
+        if declared.size_bytes.is_some_and(|size| size > accepted) {
+            return Err(IngestError::TooLarge { accepted });
+        }
+        self.leaves_room_for(declared.size_bytes.unwrap_or(0)).await?;
+        let mut writer = self.blobs.writer().await?;
+        let mut hasher = Sha256::new();
+        let (mut got, mut looked_at): (u64, u64) = (0, 0);
+        let mut body = std::pin::pin!(body);
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|cause| match declared.size_bytes {
+                Some(size) if got < size => IngestError::SizeMismatch { declared: size, got },
+                Some(_) | None => IngestError::BrokeOff { got, cause: cause.to_string() },
+            })?;
+            got += piece.len() as u64;
+            if got > accepted {
+                return Err(IngestError::TooLarge { accepted });
+            }
+            hasher.update(&piece);
+            writer.write(&piece).await?;
+            // Others write as well, and not every sender says how much is to come.
+            if got - looked_at >= DISK_LOOKED_AT_EVERY {
+                looked_at = got;
+                self.leaves_room_for(declared.size_bytes.map_or(0, |size| size.saturating_sub(got))).await?;
+            }
+        }
+        if let Some(size) = declared.size_bytes
+            && size != got
+        {
+            return Err(IngestError::SizeMismatch { declared: size, got });
+        }
+        if got == 0 {
+            return Err(IngestError::Empty);
+        }
+        let artifact_id = hex(&hasher.finalize());
+        if let Some(digest) = digest
+            && digest != artifact_id
+        {
+            return Err(IngestError::DigestMismatch { declared: digest, got: artifact_id });
+        }
+        // Until the row is there, nobody takes the bytes for an orphan.
+        let _kept = self.artifacts.read().await;
+        let known = self.store.artifact(&artifact_id).await?;
+        // The bytes first, then the row that promises them.
+        writer.finish(&artifact_id).await?;
+        let row = ArtifactRow { artifact_id, size_bytes: got, created_at: self.clock.wall() };
+        let row = self.store.add_artifact(by, row).await?;
+        Ok((row, known.is_none()))
+    }
+
     /// Refuses so many further bytes if the disk would be too full with them.
     async fn leaves_room_for(&self, bytes: u64) -> Result<(), IngestError> {
         let (free, reserve) = (self.blobs.free_bytes().await?, self.settings.disk_reserve_bytes);

@@ -521,7 +521,7 @@ impl<'a> Desk<'a> {
             start_at: binder.row.start_at,
             policy: &binder.row.policy,
             slots_held: binder.counts.slots_held(),
-            packages_ready: true,
+            packages_ready: are_ready(&binder.row),
         };
         let candidate = Candidate { device, state: &row.deployment.state, reachable: true, busy_with };
         let plan = plan(&facts, &[candidate]);
@@ -565,7 +565,7 @@ impl<'a> Desk<'a> {
             reachable: folder.reach.map(|reach| reach.epoch),
             packages: &binder.facts,
             policy: &binder.row.policy,
-            open: is_open(&binder.row),
+            open: is_open(&binder.row) && are_ready(&binder.row),
             cancelled: binder.row.state == CampaignState::Cancelled,
             may_ask,
             last_download: served.last,
@@ -747,6 +747,11 @@ fn question_epoch(state: &State) -> Option<Epoch> {
         }
         State::Queued | State::Released { .. } | State::Waiting { .. } | State::Finished(_) => None,
     }
+}
+
+/// Whether the bytes of all its packages are kept.
+pub(crate) fn are_ready(campaign: &CampaignRow) -> bool {
+    campaign.packages.iter().all(|package| package.content.is_ready())
 }
 
 /// Whether the campaign lets devices go now.

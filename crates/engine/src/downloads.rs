@@ -127,13 +127,14 @@ impl Engine {
             shared.store.campaign_by_key(record.row.campaign).await?.ok_or(DownloadError::Unknown)?.0;
         let package = state.package.and_then(|index| campaign.packages.get(usize::from(index)));
         let package: &Arc<PackageRow> = package.ok_or(DownloadError::Unknown)?;
-        let reader = shared.blobs.open(&package.artifact_id).await?.ok_or(DownloadError::BytesMissing)?;
+        let (artifact_id, size_bytes) = package.content.artifact().ok_or(DownloadError::BytesMissing)?;
+        let reader = shared.blobs.open(artifact_id).await?.ok_or(DownloadError::BytesMissing)?;
         Ok(Download {
-            artifact_id: package.artifact_id.clone(),
-            size_bytes: package.size_bytes,
+            artifact_id: artifact_id.to_owned(),
+            size_bytes,
             file_name: package.file_name.clone(),
             reader,
-            tally: DownloadTally::begin(shared.clone(), &record.row, package.size_bytes),
+            tally: DownloadTally::begin(shared.clone(), &record.row, size_bytes),
         })
     }
 }

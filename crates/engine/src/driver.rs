@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) campaign_work: CampaignWork,
     /// A campaign may start earlier than was known.
     pub(crate) schedule_changed: Notify,
+    /// There may be packages to be read.
+    pub(crate) contents_changed: Notify,
     pub(crate) feed: Feed,
     pub(crate) tickets: Tickets,
     /// Held by uploads from their last byte to their row, and alone by whoever takes bytes away.
@@ -168,6 +170,7 @@ impl Engine {
             http_devices: HttpDevices::default(),
             campaign_work: CampaignWork::default(),
             schedule_changed: Notify::new(),
+            contents_changed: Notify::new(),
             feed: Feed::default(),
             tickets: Tickets::default(),
             artifacts: RwLock::new(()),
@@ -204,6 +207,11 @@ impl Engine {
                 crate::campaign_work::keep_schedule(shared.clone()),
             )),
             tokio::spawn(watched("campaigns", shared.clone(), crate::campaign_work::work(shared.clone()))),
+            tokio::spawn(watched(
+                "reading of packages",
+                shared.clone(),
+                crate::contents::read(shared.clone()),
+            )),
             tokio::spawn(watched("live", shared.clone(), crate::feed::tell(shared.clone()))),
             tokio::spawn(watched("forgetting", shared.clone(), crate::forget::now_and_then(shared.clone()))),
         ];
@@ -219,6 +227,7 @@ impl Engine {
         self.shared.inbox.wake();
         self.shared.campaign_work.wake();
         self.shared.schedule_changed.notify_one();
+        self.shared.contents_changed.notify_one();
         self.shared.forgetting.notify_one();
         self.shared.feed.wake();
         let tasks: Vec<_> = {
@@ -665,8 +674,9 @@ fn after_commit(shared: &Arc<Shared>, inputs: &[Input], committed: Committed<Ans
     let Committed { mut answer, outbox, next_wake, runs: _ } = committed;
     shared.next_wake.store(next_wake.map_or(i64::MAX, |t| t.0), Ordering::Relaxed);
     for ((line, words), spoken) in outbox.into_iter().zip(&answer.spoken) {
-        match shared.sessions.current(words.via, words.epoch) {
-            Some(session) => session.say(line, message(shared, &words, spoken)),
+        let session = shared.sessions.current(words.via, words.epoch);
+        match session.zip(message(shared, &words, spoken)) {
+            Some((session, bytes)) => session.say(line, bytes),
             None => shared.inbox.push(Input::Said(line)), // its session is gone, and with it the line
         }
     }
@@ -733,13 +743,16 @@ fn acknowledge(inputs: &[Input]) {
 }
 
 /// The bytes of what is said. Address and token are made here, so that nothing secret is stored.
-fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
+///
+/// `None`: the bytes of the package are not kept, of which no device is told (`CampaignFacts::packages_ready`).
+fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Option<Bytes> {
     let wall = shared.clock.wall();
     let task = task_info(spoken);
     let downlink = match line.say {
         Say::AskVersion => Downlink::VersionQuery { task },
         Say::Notice { package, attempt } => {
             let package = &spoken.campaign.packages[usize::from(package)];
+            let (artifact_id, file_size) = package.content.artifact()?;
             let life = shared.settings.token_life;
             let life_ms = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
             let expires_at = otaru_core::WallTime(wall.0.saturating_add(life_ms));
@@ -763,16 +776,16 @@ fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Bytes {
                 access,
                 version: package.version.clone(),
                 url,
-                file_size: package.size_bytes,
+                file_size,
                 file_name: package.file_name.clone(),
                 expires_secs: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
-                sign: package.artifact_id.clone(),
+                sign: artifact_id.to_owned(),
                 custom_info: package.custom_info.clone(),
                 task,
             })
         }
     };
-    Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0))
+    Some(Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0)))
 }
 
 /// What a device is told about the campaign beside the upgrade itself.

@@ -1,14 +1,17 @@
 //! "Why is this device not updated?", answered for one device.
 
+use std::sync::Arc;
+
 use otaru_core::campaign::{CampaignFacts, Candidate, HeldBack, plan};
 use otaru_core::deployment::State;
 use otaru_core::{ServiceTime, WallTime};
 use otaru_proto::DeviceId;
-use otaru_store::{DeploymentRecord, StoreError};
+use otaru_store::{DeploymentRecord, PackageRow, StoreError};
 use serde::Serialize;
 
-use crate::batch::facts_of;
+use crate::batch::{are_ready, facts_of};
 use crate::connect::RefusedConnection;
+use crate::contents::why_not_ready;
 use crate::devices::DeviceError;
 use crate::downloads::DownloadView;
 use crate::driver::Engine;
@@ -146,7 +149,7 @@ impl Engine {
             start_at: campaign.start_at,
             policy: &campaign.policy,
             slots_held: counts.slots_held(),
-            packages_ready: true,
+            packages_ready: are_ready(&campaign),
         };
         let deployment = &record.row.deployment;
         let candidate = Candidate { device: (), state: &deployment.state, reachable, busy_with };
@@ -166,7 +169,7 @@ impl Engine {
             deployment_id: view.deployment_id,
             state: view.state,
             outcome: view.outcome,
-            held_back: held_back.filter(|_| !has_begun).map(|why| shown(&why)),
+            held_back: held_back.filter(|_| !has_begun).map(|why| shown(&why, &campaign.packages)),
             looked_at_again,
             download: view.download,
             unfetched_success: view.unfetched_success,
@@ -223,7 +226,7 @@ fn sentences(found: &DeviceExplanation) -> Vec<String> {
     sentences
 }
 
-fn shown(why: &HeldBack) -> HeldBackShown {
+fn shown(why: &HeldBack, packages: &[Arc<PackageRow>]) -> HeldBackShown {
     let (reason, with, explanation) = match why {
         HeldBack::NotStarted => ("not_started", None, "The campaign was not started.".to_owned()),
         HeldBack::Scheduled { .. } => {
@@ -261,7 +264,8 @@ fn shown(why: &HeldBack) -> HeldBackShown {
             ),
         ),
         HeldBack::PackageNotReady => {
-            ("package_not_ready", None, "The package's bytes are not ready.".to_owned())
+            let why = why_not_ready(packages);
+            ("package_not_ready", None, why.unwrap_or_else(|| "The package's bytes are not ready.".to_owned()))
         }
         HeldBack::AwaitingRetry { .. } => {
             ("awaiting_retry", None, "It failed and will be tried again.".to_owned())
@@ -306,7 +310,7 @@ mod tests {
             HeldBack::AwaitingRetry { until },
             HeldBack::NothingToStart,
         ] {
-            let shown = shown(&why);
+            let shown = shown(&why, &[]);
             assert!(shown.explanation.ends_with('.'), "{why:?}");
             let name = serde_json::to_value(&why).unwrap()["reason"].as_str().unwrap().to_owned();
             assert_eq!(shown.reason, name, "the API's word is core's word");

@@ -23,6 +23,7 @@ mod campaigns;
 mod certificates;
 mod clock;
 mod connect;
+mod contents;
 mod coverage;
 mod device_http;
 mod devices;
@@ -65,6 +66,7 @@ pub use campaigns::{CampaignError, CampaignRequest, DeviceSelection};
 pub use certificates::{Channel, DeviceCa, DeviceCaError};
 pub use clock::{Clock, ServiceClock, SystemClock};
 pub use connect::{ConnectRequest, Refusal, RefusedConnection};
+pub use contents::why_not_ready;
 pub use device_http::{DeviceAuth, DeviceHttpError, DeviceToken, DeviceVisit};
 pub use devices::{CheckedDevice, DeviceChange, DeviceError, DeviceRequest, RegisteredDevice};
 pub use downloads::{Download, DownloadError, DownloadTally, DownloadView};
@@ -76,7 +78,7 @@ pub use forget::ForgottenOld;
 pub use groups::{GroupError, GroupRequest, MembersMoved};
 pub use import::ImportOutcome;
 pub use inbox::{Uplink, UplinkReading};
-pub use objects::{Buckets, OWN_BUCKET, ObjectError};
+pub use objects::{Bucket, Buckets, OWN_BUCKET, ObjectError, S3Bucket, S3Error, S3Place};
 pub use packages::{PackageError, PackageRequest};
 pub use results::{ResultView, Results};
 pub use sessions::{Delivery, Session};
@@ -87,10 +89,10 @@ pub use views::{CodeSays, DeploymentView, DeviceStatus, DeviceView, FailuresView
 
 pub use otaru_store::{
     AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey,
-    CampaignRow, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey, DeviceCondition,
-    DeviceFact, DeviceFilter, DeviceKey, DeviceRecord, DeviceText, Fault, GroupKey, GroupRow, KnownDevice,
-    LogRow, Manifest, Newest, NewestDevices, NewestPackages, OutboxSeq, PackageKey, PackageRow, Page,
-    ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey, PushBecame, PushDead, PushDue, PushRule,
-    PushRuleKey, PushSettled, PushSubject, ReportSeq, Role, StoreError, TagCondition, TextIs, Thing,
-    TokenRow, Total,
+    CampaignRow, Content, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey,
+    DeviceCondition, DeviceFact, DeviceFilter, DeviceKey, DeviceRecord, DeviceText, Fault, GroupKey,
+    GroupRow, KnownDevice, LogRow, Manifest, NewContent, Newest, NewestDevices, NewestPackages, ObjectPlace,
+    OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey,
+    PushBecame, PushDead, PushDue, PushRule, PushRuleKey, PushSettled, PushSubject, ReportSeq, Role,
+    StoreError, TagCondition, TextIs, Thing, TokenRow, Total,
 };

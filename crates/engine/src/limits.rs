@@ -52,6 +52,16 @@ pub const COMINGS_PER_LOOK: usize = 8;
 /// When a campaign of a million comes to the end of its patience, they are due all at once.
 pub const DUE_PER_BATCH: u32 = 200;
 
+/// Packages whose objects are read at the same time: one that is large, or in a store that is slow, holds up few others, and
+/// the disk writes one after another anyway.
+pub const READ_AT_ONCE_MAX: usize = 3;
+
+/// When an object is looked for again that could not be read: after the first time, and at most so much later after others.
+pub const READ_AGAIN_AFTER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// How often packages to be read are looked for without a reason: in case one was missed.
+pub const READ_LOOK_EVERY: Duration = Duration::from_secs(60);
+
 /// Devices added to a campaign in one transaction.
 ///
 /// A report waits for one of them at most, about a millisecond; a million deployments are made in 7.5 s (`bench/million`).

@@ -1,28 +1,33 @@
-//! Objects that a package names by bucket and key: found, read once, and kept as artifacts.
+//! Objects that a package names by bucket and key, and the buckets they are in.
 //!
 //! ```text
 //! otaru/SHA256[/NAME]      what was uploaded to the platform
-//! BUCKET/path/to/file.bin  a file below the directory of a configured bucket
+//! BUCKET/path/to/file.bin  a file below the directory of a configured bucket, or an object in an S3-compatible store
 //! ```
 //!
 //! Always true:
-//! - Nothing outside of a bucket's directory is read, also not through a link.
-//! - Devices are served from the artifact: what happens to the file later does not matter.
+//! - Nothing outside of a bucket's directory is read, also not through a link; nothing is opened that is not a file.
+//! - Devices are served from the artifact: what happens to the object later does not matter.
+//!
+//! Not here: when an object is read (`contents`).
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::stream;
-use otaru_store::{ArtifactRow, StoreError};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use otaru_store::{ArtifactRow, ObjectPlace, StoreError};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
-use crate::artifacts::{Declared, IngestError};
-use crate::driver::Engine;
+use crate::artifacts::IngestError;
+use crate::driver::{Engine, Shared};
 use crate::errors::{Faulty, Kind};
-use crate::tokens::Operator;
+
+mod s3;
+
+pub use s3::{S3Bucket, S3Error, S3Place};
 
 /// The bucket of what was uploaded to the platform.
 pub const OWN_BUCKET: &str = "otaru";
@@ -31,14 +36,23 @@ pub const OWN_BUCKET: &str = "otaru";
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Where buckets are, by name.
-pub type Buckets = BTreeMap<String, PathBuf>;
+pub type Buckets = BTreeMap<String, Bucket>;
 
-/// Why an object did not become an artifact.
+/// A configured bucket.
+#[derive(Clone, Debug)]
+pub enum Bucket {
+    /// Files below this directory.
+    Directory(PathBuf),
+    /// Objects of an S3-compatible store.
+    S3(S3Bucket),
+}
+
+/// Why an object is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// No such bucket is configured.
     #[error(
-        "there is no bucket {0}; buckets are set as `buckets.NAME = \"/a/directory\"`, and `otaru` has what was uploaded"
+        "there is no bucket {0}; buckets are set as `buckets.NAME = \"/a/directory\"` or `\"s3://BUCKET\"`, and `otaru` has what was uploaded"
     )]
     NoBucket(String),
     /// Not the key of an object.
@@ -52,15 +66,25 @@ pub enum ObjectError {
         /// What was looked for.
         key: String,
     },
-    /// It is there and cannot be read.
+    /// It may be there, and the platform may not read it.
+    #[error("the object {key} in bucket {bucket} may not be read: {cause}")]
+    Forbidden {
+        /// In which bucket.
+        bucket: String,
+        /// Which object.
+        key: String,
+        /// What the bucket says.
+        cause: String,
+    },
+    /// Where it is does not answer.
     #[error("the object {key} in bucket {bucket} cannot be read: {cause}")]
     Unreadable {
         /// In which bucket.
         bucket: String,
         /// Which object.
         key: String,
-        /// What the system says.
-        cause: io::Error,
+        /// What the bucket says.
+        cause: String,
     },
     /// Its bytes are not accepted, or could not be kept.
     #[error(transparent)]
@@ -73,7 +97,9 @@ pub enum ObjectError {
 impl Faulty for ObjectError {
     fn code(&self) -> &'static str {
         match self {
-            ObjectError::NoBucket(_) | ObjectError::Missing { .. } => "unknown_artifact",
+            ObjectError::NoBucket(_) | ObjectError::Missing { .. } | ObjectError::Forbidden { .. } => {
+                "unknown_artifact"
+            }
             ObjectError::Key(_) => "invalid",
             ObjectError::Unreadable { .. } => "unavailable",
             ObjectError::Ingest(error) => error.code(),
@@ -83,7 +109,10 @@ impl Faulty for ObjectError {
 
     fn kind(&self) -> Kind {
         match self {
-            ObjectError::NoBucket(_) | ObjectError::Missing { .. } | ObjectError::Key(_) => Kind::Invalid,
+            ObjectError::NoBucket(_)
+            | ObjectError::Missing { .. }
+            | ObjectError::Forbidden { .. }
+            | ObjectError::Key(_) => Kind::Invalid,
             ObjectError::Unreadable { .. } => Kind::Unavailable,
             ObjectError::Ingest(error) => error.kind(),
             ObjectError::Store(error) => error.kind(),
@@ -91,55 +120,88 @@ impl Faulty for ObjectError {
     }
 }
 
+/// An object that is there.
+pub(crate) struct FoundObject {
+    pub(crate) size_bytes: u64,
+    at: At,
+}
+
+/// Where its bytes are.
+enum At {
+    File(PathBuf),
+    S3(s3::Found),
+}
+
+/// Why an object was not found, in a bucket and under a key that whoever asks knows.
+#[derive(Debug)]
+enum Why {
+    Missing,
+    Forbidden(String),
+    Unreadable(String),
+}
+
+impl Why {
+    fn of_io(cause: &io::Error) -> Why {
+        match cause.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+                Why::Missing
+            }
+            io::ErrorKind::PermissionDenied => Why::Forbidden(cause.to_string()),
+            _ => Why::Unreadable(cause.to_string()),
+        }
+    }
+}
+
+impl Shared {
+    /// Looks for an object that a package is to have.
+    pub(crate) async fn find_object(&self, place: &ObjectPlace) -> Result<FoundObject, ObjectError> {
+        let ObjectPlace { bucket, key, .. } = place;
+        let there = self.settings.buckets.get(bucket);
+        let there = there.ok_or_else(|| ObjectError::NoBucket(bucket.clone()))?;
+        let path = inside(key).ok_or_else(|| ObjectError::Key(key.clone()))?;
+        let found = match there {
+            Bucket::Directory(root) => find_file(root, path).await,
+            Bucket::S3(there) => {
+                let found = there.find(key).await;
+                found.map(|found| FoundObject { size_bytes: found.size_bytes(), at: At::S3(found) })
+            }
+        };
+        let (bucket, key) = (bucket.clone(), key.clone());
+        let found = found.map_err(|why| match why {
+            Why::Missing => ObjectError::Missing { bucket, key },
+            Why::Forbidden(cause) => ObjectError::Forbidden { bucket, key, cause },
+            Why::Unreadable(cause) => ObjectError::Unreadable { bucket, key, cause },
+        })?;
+        let accepted = self.settings.artifact_bytes_max;
+        match found.size_bytes {
+            0 => Err(IngestError::Empty.into()),
+            size if size > accepted => Err(IngestError::TooLarge { accepted }.into()),
+            _ => Ok(found),
+        }
+    }
+}
+
+impl FoundObject {
+    /// Its bytes, in pieces.
+    pub(crate) async fn open(self) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+        Ok(match self.at {
+            At::File(path) => pieces(File::open(path).await?).boxed(),
+            At::S3(found) => found.pieces().boxed(),
+        })
+    }
+}
+
 impl Engine {
-    /// Makes sure that an object is kept as an artifact; answers with it and with the name of its file. `sha256`: what its
-    /// digest has to be, 64 hex digits.
-    ///
-    /// Takes as long as reading and writing the file does. Retry: safe; the same bytes are kept once.
+    /// What was uploaded to the platform, by the key of its object, `SHA256` or `SHA256/NAME`; and the name of its file.
+    /// `sha256`: what its digest has to be.
     ///
     /// # Errors
     ///
-    /// `NoBucket`, `Key`, `Missing`; `Ingest`: `DigestMismatch` among others.
-    pub async fn ingest_object(
-        &self,
-        by: &Operator,
-        bucket: &str,
-        key: &str,
-        sha256: Option<String>,
-    ) -> Result<(ArtifactRow, String), ObjectError> {
-        if bucket == OWN_BUCKET {
-            return self.own_object(key, sha256).await;
-        }
-        let root = self.shared.settings.buckets.get(bucket);
-        let root = root.ok_or_else(|| ObjectError::NoBucket(bucket.to_owned()))?;
-        let missing = || ObjectError::Missing { bucket: bucket.to_owned(), key: key.to_owned() };
-        let failed = |cause: io::Error| {
-            if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-                missing()
-            } else {
-                ObjectError::Unreadable { bucket: bucket.to_owned(), key: key.to_owned(), cause }
-            }
-        };
-        let path = root.join(inside(key).ok_or_else(|| ObjectError::Key(key.to_owned()))?);
-        let (root, path) = tokio::try_join!(tokio::fs::canonicalize(root), tokio::fs::canonicalize(&path))
-            .map_err(failed)?;
-        if !path.starts_with(&root) {
-            return Err(missing());
-        }
-        let file = File::open(&path).await.map_err(failed)?;
-        let about = file.metadata().await.map_err(failed)?;
-        if !about.is_file() {
-            return Err(missing());
-        }
-        let declared = Declared { sha256, size_bytes: Some(about.len()) };
-        let (artifact, _) = self.ingest(by, declared, pieces(file)).await?;
-        Ok((artifact, file_name(key)))
-    }
-
-    async fn own_object(
+    /// `Missing`; `Ingest(DigestMismatch)`; `Store`.
+    pub async fn own_object(
         &self,
         key: &str,
-        sha256: Option<String>,
+        sha256: Option<&str>,
     ) -> Result<(ArtifactRow, String), ObjectError> {
         let (id, name) = key.split_once('/').unwrap_or((key, ""));
         let artifact = self.artifact(id).await?;
@@ -148,11 +210,31 @@ impl Engine {
         if let Some(declared) = sha256
             && !declared.eq_ignore_ascii_case(&artifact.artifact_id)
         {
+            let declared = declared.to_owned();
             return Err(IngestError::DigestMismatch { declared, got: artifact.artifact_id }.into());
         }
         let name = if name.is_empty() { "package.bin" } else { name };
         Ok((artifact, file_name(name)))
     }
+}
+
+/// A file below `root`, which may be reached through links as long as they stay there.
+async fn find_file(root: &Path, path: &Path) -> Result<FoundObject, Why> {
+    let failed = |cause: io::Error| Why::of_io(&cause);
+    let path = root.join(path);
+    let (root, path) =
+        tokio::try_join!(tokio::fs::canonicalize(root), tokio::fs::canonicalize(&path)).map_err(failed)?;
+    if !path.starts_with(&root) {
+        return Err(Why::Missing);
+    }
+    // Before it is opened: opening a pipe waits for whoever writes into it.
+    let about = tokio::fs::metadata(&path).await.map_err(failed)?;
+    if !about.is_file() {
+        return Err(Why::Missing);
+    }
+    // Whether it may be read is known once it was opened.
+    File::open(&path).await.map_err(failed)?;
+    Ok(FoundObject { size_bytes: about.len(), at: At::File(path) })
 }
 
 /// The path of a key, if it stays below where it begins.
@@ -165,7 +247,7 @@ fn inside(key: &str) -> Option<&Path> {
 }
 
 /// The last part of a key, as devices are told it.
-fn file_name(key: &str) -> String {
+pub(crate) fn file_name(key: &str) -> String {
     let last = key.rsplit('/').next().unwrap_or(key);
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let name: String = last.trim_start_matches('.').chars().map(plain).take(128).collect();

@@ -2,7 +2,7 @@
 
 use otaru_core::WallTime;
 use otaru_proto::{PackageKind, TargetVersionError, Version};
-use otaru_store::{Delivery, NewPackage, PackageKey, PackageRow, Page, StoreError};
+use otaru_store::{Delivery, NewContent, NewPackage, PackageKey, PackageRow, Page, StoreError};
 
 use crate::driver::Engine;
 use crate::errors::{Faulty, Kind};
@@ -18,8 +18,8 @@ pub struct PackageRequest {
     pub kind: PackageKind,
     /// The version a device runs after it.
     pub version: String,
-    /// Its bytes, uploaded before.
-    pub artifact_id: String,
+    /// Its bytes, uploaded before or to be read.
+    pub content: NewContent,
     /// The name the device is told.
     pub file_name: String,
     /// The versions it starts from; empty means any.
@@ -101,7 +101,9 @@ impl Engine {
         request: PackageRequest,
     ) -> Result<PackageRow, PackageError> {
         let (package, now) = self.check_package(request)?;
-        Ok(self.shared.store.create_package(&by.actor, package, now).await?)
+        let row = self.shared.store.create_package(&by.actor, package, now).await?;
+        self.shared.contents_changed.notify_one();
+        Ok(row)
     }
 
     /// A package that may be made, as far as can be said without the store; and the time.
@@ -128,7 +130,7 @@ impl Engine {
             kind: request.kind,
             version: request.version,
             source_versions: request.source_versions,
-            artifact_id: request.artifact_id,
+            content: request.content,
             file_name: request.file_name,
             custom_info: request.custom_info.filter(|info| !info.is_empty()),
             delivery: request.delivery,

@@ -181,7 +181,8 @@ impl DeploymentView {
     ) -> DeploymentView {
         let deployment = &record.row.deployment;
         let package = deployment.package.and_then(|index| packages.get(usize::from(index)));
-        let size_bytes = package.map_or(0, |package| package.size_bytes);
+        let size_bytes =
+            package.and_then(|package| package.content.artifact()).map_or(0, |(_, size_bytes)| size_bytes);
         let label = deployment.label();
         let outcome = match label {
             Label::Finished(kind) => Some(kind.name()),

@@ -344,7 +344,7 @@ impl<'a> Stage<'a> {
                 product_id: "p".into(),
                 kind: PackageKind::Firmware,
                 version: (*version).into(),
-                artifact_id: artifact.artifact_id,
+                content: otaru_engine::NewContent::Kept(artifact.artifact_id),
                 file_name: "app.bin".into(),
                 source_versions: Vec::new(),
                 custom_info: None,

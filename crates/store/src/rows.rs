@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
+mod packages;
+
+pub use packages::*;
+
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -693,100 +697,6 @@ pub struct KnownDevice {
     pub key: DeviceKey,
     /// Which product it is an instance of, by public id.
     pub product_id: String,
-}
-
-/// Bytes that are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArtifactRow {
-    /// SHA-256, 64 lower-case hex digits.
-    pub artifact_id: String,
-    /// How many bytes.
-    pub size_bytes: u64,
-    /// When they were first kept.
-    pub created_at: WallTime,
-}
-
-/// How a device gets the bytes of a package.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// With a bearer token in the notice (the `firmware_upgrade` form).
-    #[default]
-    Token,
-    /// With a signed address (the `_v2` form).
-    SignedUrl,
-}
-
-/// A package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackageRow {
-    /// Inside the store.
-    pub key: PackageKey,
-    /// 24 lower-case hex digits.
-    pub package_id: String,
-    /// For which product, by public id.
-    pub product_id: String,
-    /// Which version slot it fills.
-    pub kind: PackageKind,
-    /// The version a device runs after it.
-    pub version: String,
-    /// The versions it starts from; empty means any.
-    pub source_versions: Vec<String>,
-    /// Its bytes.
-    pub artifact_id: String,
-    /// How many bytes.
-    pub size_bytes: u64,
-    /// The name the device is told.
-    pub file_name: String,
-    /// Passed on to the device as it is.
-    pub custom_info: Option<String>,
-    /// How the device gets the bytes.
-    pub delivery: Delivery,
-    /// When it was made.
-    pub created_at: WallTime,
-}
-
-/// A package to be made. Key and time are the store's to give.
-#[derive(Clone, Debug)]
-pub struct NewPackage {
-    /// Already made.
-    pub package_id: String,
-    /// For which product, by public id.
-    pub product_id: String,
-    /// Which version slot it fills.
-    pub kind: PackageKind,
-    /// The version a device runs after it.
-    pub version: String,
-    /// The versions it starts from.
-    pub source_versions: Vec<String>,
-    /// Must be kept already.
-    pub artifact_id: String,
-    /// The name the device is told.
-    pub file_name: String,
-    /// Passed on to the device.
-    pub custom_info: Option<String>,
-    /// How the device gets the bytes.
-    pub delivery: Delivery,
-}
-
-impl NewPackage {
-    /// The row that it becomes.
-    pub(crate) fn into_row(self, key: PackageKey, size_bytes: u64, created_at: WallTime) -> PackageRow {
-        PackageRow {
-            key,
-            package_id: self.package_id,
-            product_id: self.product_id,
-            kind: self.kind,
-            version: self.version,
-            source_versions: self.source_versions,
-            artifact_id: self.artifact_id,
-            size_bytes,
-            file_name: self.file_name,
-            custom_info: self.custom_info,
-            delivery: self.delivery,
-            created_at,
-        }
-    }
 }
 
 /// Which devices a campaign is for. Stored with it.

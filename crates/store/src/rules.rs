@@ -542,6 +542,9 @@ pub(crate) mod action {
     pub(crate) const ARTIFACT_DELETED: &str = "artifact_deleted";
     pub(crate) const PACKAGE_CREATED: &str = "package_created";
     pub(crate) const PACKAGE_DELETED: &str = "package_deleted";
+    pub(crate) const PACKAGE_READY: &str = "package_ready";
+    pub(crate) const PACKAGE_INVALID: &str = "package_invalid";
+    pub(crate) const PACKAGE_RETRIED: &str = "package_retried";
     pub(crate) const CAMPAIGN_CREATED: &str = "campaign_created";
     pub(crate) const DEPLOYMENTS_STOPPED: &str = "deployments_stopped";
     pub(crate) const DEPLOYMENTS_RETRIED: &str = "deployments_retried";
@@ -554,6 +557,26 @@ pub(crate) mod action {
     pub(crate) const GROUP_MEMBERS_REMOVED: &str = "group_members_removed";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
+}
+
+/// What is known of the bytes of a package once it was tried to read them, and what the audit log says of it; nothing where
+/// it only has to be tried again.
+pub(crate) fn read_content(
+    outcome: &ReadOutcome,
+    artifact: Option<&ArtifactRow>,
+) -> Result<(Content, Option<&'static str>), StoreError> {
+    Ok(match outcome {
+        ReadOutcome::Kept(artifact_id) => {
+            let artifact =
+                artifact.ok_or_else(|| StoreError::Missing { what: "artifact", id: artifact_id.clone() })?;
+            let (artifact_id, size_bytes) = (artifact.artifact_id.clone(), artifact.size_bytes);
+            (Content::Ready { artifact_id, size_bytes }, Some(action::PACKAGE_READY))
+        }
+        ReadOutcome::Delayed(problem) => (Content::Pending { problem: Some(problem.clone()) }, None),
+        ReadOutcome::Refused(problem) => {
+            (Content::Invalid { problem: problem.clone() }, Some(action::PACKAGE_INVALID))
+        }
+    })
 }
 
 /// Of rows in the order in which they were written, each with its time: the places of those to be forgotten, and where to

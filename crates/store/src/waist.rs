@@ -457,6 +457,52 @@ impl Store {
         read!(self, |t| t.packages(product_id.as_deref(), page))
     }
 
+    /// Notes what became of reading the bytes of a package. `None`: they are not waited for, or there is no such package any
+    /// more; nothing is changed.
+    ///
+    /// *Retry*: answers `None`.
+    ///
+    /// # Errors
+    ///
+    /// `Missing`: the artifact.
+    pub async fn settle_package(
+        &self,
+        actor: &Actor,
+        key: PackageKey,
+        outcome: ReadOutcome,
+        now: WallTime,
+    ) -> Result<Option<PackageRow>, StoreError> {
+        let actor = actor.clone();
+        write!(self, Small, |t| t.settle_package(&actor, key, &outcome, now))
+    }
+
+    /// Has the bytes of a package read again that were not what was promised. Nothing happens where they are kept, or are
+    /// read anyway.
+    ///
+    /// *Retry*: safe.
+    ///
+    /// # Errors
+    ///
+    /// `Missing`: the package, in the actor's project.
+    pub async fn retry_package(
+        &self,
+        actor: &Actor,
+        package_id: &str,
+        now: WallTime,
+    ) -> Result<PackageRow, StoreError> {
+        let (actor, package_id) = (actor.clone(), package_id.to_owned());
+        write!(self, Small, |t| t.retry_package(&actor, &package_id, now))
+    }
+
+    /// Packages whose bytes are still to be read, the oldest first.
+    pub async fn pending_packages(
+        &self,
+        after: Option<PackageKey>,
+        limit: u32,
+    ) -> Result<Vec<PendingPackage>, StoreError> {
+        read!(self, |t| t.pending_packages(after, limit))
+    }
+
     /// Deletes a package that no campaign has ever named. Its artifact stays.
     ///
     /// *Retry*: answers `Missing`.

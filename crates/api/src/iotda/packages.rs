@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use otaru_engine::{
-    NewestPackages, ObjectError, PackageDelivery, PackageError, PackageKey, PackageRequest, PackageRow,
-    StoreError, Thing,
+    NewestPackages, ObjectError, ObjectPlace, PackageDelivery, PackageError, PackageKey, PackageRequest,
+    PackageRow, StoreError, Thing,
 };
 use otaru_proto::PackageKind;
 use serde::Serialize;
@@ -48,9 +48,7 @@ pub(super) fn routes() -> Router<Shared> {
 
 /// Where the bytes of a package are, as it was said.
 struct Location {
-    bucket: String,
-    key: String,
-    sign: Option<String>,
+    place: ObjectPlace,
     shown: Value,
 }
 
@@ -85,7 +83,8 @@ impl Location {
                 SUFFIXES.join(" ")
             )));
         }
-        Ok(Location { bucket, key, sign, shown })
+        let sha256 = sign.map(|sign| sign.to_ascii_lowercase());
+        Ok(Location { place: ObjectPlace { bucket, key, sha256 }, shown })
     }
 }
 
@@ -108,23 +107,25 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let custom_info = fields.text("custom_info", CUSTOM_INFO)?;
     let location = Location::take(&mut fields)?;
     kept.insert("obs_location".to_owned(), location.shown);
-    // Before a large file is read for nothing.
+    // Before anybody is asked for an object in vain.
     if call.engine.product(&product_id).await.map_err(of_store)?.is_none() {
         return Err(NO_PRODUCT.because("`product_id` names it."));
     }
-    let found = call.engine.ingest_object(by, &location.bucket, &location.key, location.sign).await;
-    let (artifact, file_name) = found.map_err(|error| {
-        if matches!(&error, ObjectError::NoBucket(_) | ObjectError::Missing { .. }) {
-            NO_OBJECT.because(error.to_string())
-        } else {
-            of_engine(error, INVALID)
+    let found = call.engine.object_content(location.place).await;
+    let (content, file_name) = found.map_err(|error| match &error {
+        ObjectError::NoBucket(_) | ObjectError::Missing { .. } | ObjectError::Forbidden { .. } => {
+            NO_OBJECT.because(format!("{error}."))
         }
+        ObjectError::Key(_)
+        | ObjectError::Unreadable { .. }
+        | ObjectError::Ingest(_)
+        | ObjectError::Store(_) => of_engine(error, INVALID),
     })?;
     let request = PackageRequest {
         product_id,
         kind,
         version,
-        artifact_id: artifact.artifact_id,
+        content,
         file_name,
         source_versions,
         custom_info,
@@ -162,6 +163,11 @@ async fn view(call: &Call, row: &PackageRow, mut kept: Members, whole: bool) -> 
         "product_name": product.map(|product| product.name).unwrap_or_default(),
         "create_time": seconds(row.created_at),
     });
+    // Beside the published members: what is read in the background may turn out to be something else.
+    shown["status"] = row.content.state().into();
+    if let Some(why) = row.content.problem() {
+        shown["status_desc"] = why.into();
+    }
     if !row.source_versions.is_empty() {
         shown["support_source_versions"] = json!(row.source_versions);
     }
@@ -173,11 +179,12 @@ async fn view(call: &Call, row: &PackageRow, mut kept: Members, whole: bool) -> 
     }
     if whole {
         // What was made through the native API is in the platform's own bucket.
+        let artifact_id = row.content.artifact().map_or("", |(id, _)| id);
         let own = || {
             json!({
                 "region_name": "local",
                 "bucket_name": otaru_engine::OWN_BUCKET,
-                "object_key": format!("{}/{}", row.artifact_id, row.file_name),
+                "object_key": format!("{artifact_id}/{}", row.file_name),
             })
         };
         let location = kept.remove("obs_location").unwrap_or_else(own);

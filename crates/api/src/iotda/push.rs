@@ -284,7 +284,7 @@ impl Pusher {
             "task_id": row.campaign_id,
             "task_type": kind,
             "status": TaskStatus::of(&row, &progress).name(),
-            "status_desc": "",
+            "status_desc": tasks::status_desc(&row),
         }})))
     }
 

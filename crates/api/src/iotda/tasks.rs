@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use otaru_core::campaign::{Act, OnConflict, Policy, Retry, Selection};
+use otaru_core::campaign::{Act, CampaignState, OnConflict, Policy, Retry, Selection};
 use otaru_core::deployment::Label;
 use otaru_engine::{
     ActAnswer, ActResult, CampaignError, CampaignKey, CampaignRequest, CampaignRow, Counts, DeploymentFilter,
@@ -143,10 +143,22 @@ impl Task {
         shown.insert("task_name".to_owned(), self.row.name.clone().into());
         shown.insert("task_type".to_owned(), task_type(self.kind()).into());
         shown.insert("status".to_owned(), self.status.name().into());
-        shown.insert("status_desc".to_owned(), "".into());
+        shown.insert("status_desc".to_owned(), status_desc(&self.row).into());
         shown.insert("task_progress".to_owned(), json!(self.progress));
         shown.insert("create_time".to_owned(), seconds(self.row.created_at).into());
         Value::Object(shown)
+    }
+}
+
+/// Why a task does not go on: its package is not there. Otherwise empty.
+pub(super) fn status_desc(row: &CampaignRow) -> String {
+    match row.state {
+        CampaignState::Finished | CampaignState::Cancelled => String::new(),
+        CampaignState::Draft
+        | CampaignState::Preparing
+        | CampaignState::Scheduled
+        | CampaignState::Running
+        | CampaignState::Paused => otaru_engine::why_not_ready(&row.packages).unwrap_or_default(),
     }
 }
 

@@ -44,6 +44,9 @@ words! {
     /// [`PackageDelivery`].
     DeliveryWord "How a device gets the bytes: with a token in a header, or with an address that has it."
         said(&[PackageDelivery::Token, PackageDelivery::SignedUrl]);
+    /// What [`otaru_engine::Content::state`] answers.
+    PackageStateWord "Whether the bytes of a package are here."
+        otaru_engine::Content::STATES.iter().map(|state| json!(state)).collect();
     /// [`OnConflict`].
     OnConflictWord "What happens to a device that another campaign is working on: it waits, its deployment fails, or \
         the other's is superseded."

@@ -3,7 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use otaru_engine::{Engine, PackageDelivery, PackageRequest, PackageRow};
+use otaru_engine::{Engine, NewContent, PackageDelivery, PackageRequest, PackageRow};
 use otaru_proto::PackageKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ use crate::router::Shared;
 use crate::times::Moment;
 
 pub(super) fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(one, delete))
+    OpenApiRouter::default().routes(routes!(list, create)).routes(routes!(one, delete)).routes(routes!(retry))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -57,8 +57,19 @@ struct PackageView {
     #[schema(value_type = words::PackageKindWord)]
     kind: PackageKind,
     version: String,
-    artifact_id: String,
-    size_bytes: u64,
+    /// Whether devices can be told of it: its bytes are here (`ready`), are being read (`pending`), or are not what was promised
+    /// (`invalid`).
+    #[schema(value_type = words::PackageStateWord)]
+    state: &'static str,
+    /// Why its bytes are not here.
+    #[schema(required)]
+    problem: Option<String>,
+    /// Once it is ready.
+    #[schema(required)]
+    artifact_id: Option<String>,
+    /// Once it is ready.
+    #[schema(required)]
+    size_bytes: Option<u64>,
     file_name: String,
     source_versions: Vec<String>,
     #[schema(required)]
@@ -70,13 +81,18 @@ struct PackageView {
 
 impl From<PackageRow> for PackageView {
     fn from(row: PackageRow) -> PackageView {
+        let (state, problem) = (row.content.state(), row.content.problem().map(str::to_owned));
+        let (artifact_id, size_bytes) =
+            row.content.artifact().map(|(id, size)| (id.to_owned(), size)).unzip();
         PackageView {
+            state,
+            problem,
             package_id: row.package_id,
             product_id: row.product_id,
             kind: row.kind,
             version: row.version,
-            artifact_id: row.artifact_id,
-            size_bytes: row.size_bytes,
+            artifact_id,
+            size_bytes,
             file_name: row.file_name,
             source_versions: row.source_versions,
             custom_info: row.custom_info,
@@ -115,7 +131,7 @@ async fn create(
         product_id,
         kind,
         version,
-        artifact_id,
+        content: NewContent::Kept(artifact_id),
         file_name,
         source_versions,
         custom_info,
@@ -156,6 +172,25 @@ async fn one(State(engine): State<Engine>, _: May<Look>, Id(id): Id) -> Result<A
         Some(row) => Ok(Answer(row.into())),
         None => Err(Problem::not_found("package", &id)),
     }
+}
+
+/// Has the bytes of an invalid package read again.
+///
+/// Only packages that applications made of an object are read, and only they can be invalid: the object is another one than was
+/// said, or is not there any more. Said of any other package, nothing happens.
+#[utoipa::path(
+    post, path = "/packages/{id}/retry", tag = "packages", operation_id = "retry_package",
+    security(("token" = ["operator"])),
+    params(("id" = String, Path, description = "A `package_id`")),
+    responses((status = 200, description = "The package", body = PackageView)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
+async fn retry(
+    State(engine): State<Engine>,
+    may: May<Change>,
+    Id(id): Id,
+) -> Result<Answer<PackageView>, Problem> {
+    Ok(Answer(engine.retry_package(&may.by, &id).await?.into()))
 }
 
 /// Deletes a package that no campaign names.

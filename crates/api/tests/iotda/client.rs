@@ -28,7 +28,8 @@ impl Stage {
         let bucket = tempfile::tempdir().unwrap();
         std::fs::create_dir(bucket.path().join("pump")).unwrap();
         std::fs::write(bucket.path().join("pump/fw.bin"), IMAGE).unwrap();
-        let buckets = [("firmware".to_owned(), bucket.path().to_owned())].into();
+        let buckets =
+            [("firmware".to_owned(), otaru_engine::Bucket::Directory(bucket.path().to_owned()))].into();
         let settle = std::time::Duration::from_millis(1);
         let house = House::with(Settings { settle, buckets, ..Settings::default() }).await;
         let made =
@@ -42,6 +43,18 @@ impl Stage {
             house,
             bucket,
         }
+    }
+
+    /// Waits until the bytes of a package were looked at; answers with the package.
+    pub async fn until_read(&self, path: &str) -> Value {
+        for _ in 0..2_000 {
+            let shown = self.get(path).await.ok(200);
+            if shown["status"] != json!("pending") {
+                return shown;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("never read: {:?}", self.get(path).await);
     }
 
     /// A path below the project.

@@ -17,13 +17,14 @@ async fn a_package_comes_back_as_it_was_made_and_rows_have_no_location() {
     body["custom_info"] = json!("{\"reboot\":\"night\"}");
     body["file_location"]["obs_location"]["sign_method"] = json!("SHA256");
     body["file_location"]["obs_location"]["sign"] = json!(sha256());
-    let made = stage.post("/ota-upgrades/packages", body.clone()).await.ok(201);
+    let mut made = stage.post("/ota-upgrades/packages", body.clone()).await.ok(201);
     for (name, value) in body.as_object().unwrap() {
         assert_eq!(&made[name], value, "{name}");
     }
     assert_eq!((&made["product_name"], made["package_id"].as_str().unwrap().len()), (&json!("Pump"), 24));
     let path = format!("/ota-upgrades/packages/{}", made["package_id"].as_str().unwrap());
-    assert_eq!(stage.get(&path).await.ok(200), made);
+    made["status"] = json!("ready");
+    assert_eq!(stage.until_read(&path).await, made);
     let mut row = made;
     row.as_object_mut().unwrap().remove("file_location");
     for query in ["", "&product_id=pump", "&version=2.0.0", "&limit=50&offset=0"] {
@@ -91,9 +92,47 @@ async fn what_is_not_there_or_is_something_else_makes_no_package() {
     for key in ["../outside.bin", "/etc/x.bin", "a/../../outside.bin", "empty.bin"] {
         refused(&with("firmware", key, None).await, 400, "IOTDA.000006");
     }
-    let message = refused(&with("firmware", "pump/fw.bin", Some(&"0".repeat(64))).await, 400, "IOTDA.000006");
+    let long = format!("{}.bin", "x".repeat(300));
+    refused(&with("firmware", &long, None).await, 400, "IOTDA.000109");
+    let artifact = stage.house.operator().artifact(IMAGE).await;
+    let message = refused(&with("otaru", &artifact, Some(&"0".repeat(64))).await, 400, "IOTDA.000006");
     assert!(message.contains(&sha256()), "{message}");
+    assert_eq!(
+        stage.get("/ota-upgrades/packages?package_type=firmwarePackage").await.ok(200)["packages"],
+        json!([])
+    );
     std::fs::remove_file(stage.bucket.path().parent().unwrap().join("outside.bin")).unwrap();
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_what_was_said_makes_an_invalid_package_and_a_task_says_so() {
+    let stage = Stage::open().await;
+    stage.product("pump").await;
+    stage.device("pump", "sn1").await;
+    let mut body = stage.package_of("2.0");
+    body["file_location"]["obs_location"]["sign"] = json!("0".repeat(64));
+    let made = stage.post("/ota-upgrades/packages", body).await.ok(201);
+    let id = made["package_id"].as_str().unwrap();
+    let path = format!("/ota-upgrades/packages/{id}");
+    let shown = stage.until_read(&path).await;
+    assert_eq!(shown["status"], json!("invalid"));
+    assert!(shown["status_desc"].as_str().unwrap().contains(&sha256()), "{shown}");
+    let task = json!({"task_name": "t", "task_type": "firmwareUpgrade", "targets": ["pump_sn1"], "document": {"package_ids": [id]}});
+    let task = stage.post("/batchtasks", task).await.ok(201);
+    let why = task["status_desc"].as_str().unwrap();
+    assert!(why.contains(id) && why.contains("invalid"), "{why}");
+    // Whoever put another image there says so.
+    let native = format!("/api/v1/packages/{id}");
+    let seen = stage.house.operator().get(&native).await.ok(200);
+    assert_eq!(
+        (&seen["state"], &seen["artifact_id"], &seen["size_bytes"]),
+        (&json!("invalid"), &json!(null), &json!(null))
+    );
+    let again = stage.house.operator().post(&format!("{native}/retry"), json!(null)).await.ok(200);
+    assert_eq!((&again["state"], &again["problem"]), (&json!("pending"), &json!(null)));
+    let again = stage.house.operator().post("/api/v1/packages/none/retry", json!(null)).await;
+    assert_eq!(again.status, 404);
+    assert_eq!(stage.until_read(&path).await["status"], json!("invalid"));
 }
 
 #[tokio::test]

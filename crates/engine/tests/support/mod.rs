@@ -180,7 +180,7 @@ impl Platform {
             product_id: "p".into(),
             kind: PackageKind::Firmware,
             version: version.into(),
-            artifact_id: artifact.artifact_id,
+            content: otaru_engine::NewContent::Kept(artifact.artifact_id),
             file_name: "app.bin".into(),
             source_versions: sources.iter().map(|s| (*s).to_owned()).collect(),
             custom_info: None,

@@ -145,7 +145,7 @@ impl Platform {
                     product_id: PRODUCT.into(),
                     kind: PackageKind::Firmware,
                     version: "V2".into(),
-                    artifact_id: artifact.artifact_id,
+                    content: otaru_engine::NewContent::Kept(artifact.artifact_id),
                     file_name: "firmware.bin".into(),
                     source_versions: Vec::new(),
                     custom_info: None,

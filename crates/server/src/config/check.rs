@@ -12,6 +12,7 @@ use otaru_proto::SignWindow;
 use otaru_store::{SqliteOptions, Synchronous};
 use tracing_subscriber::EnvFilter;
 
+use super::bucket;
 use super::raw::{Mistake, Mistakes, Origin, Raw};
 use super::url::{C_HOST_CHARS_MAX, PublicUrl};
 use super::values::{self, ADDRESS, DURATION, SIZE};
@@ -362,25 +363,27 @@ impl Checker {
         }
     }
 
-    /// Directories by the names that applications use.
+    /// Where images are, by the names that applications use.
     fn buckets(&mut self) -> Buckets {
         let mut buckets = Buckets::new();
         for (name, given) in self.raw.buckets().clone() {
-            let path = PathBuf::from(&given.text);
             let is_name = (3..=63).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b));
             let remedy = if !is_name {
-                "the name of a bucket has 3 to 63 characters of a-z, 0-9, - and ."
+                "the name of a bucket has 3 to 63 characters of a-z, 0-9, - and .".to_owned()
             } else if name == OWN_BUCKET {
-                "this bucket has what was uploaded to the platform; choose another name"
-            } else if !path.is_absolute() || !path.is_dir() {
-                "the absolute path of a directory is accepted"
+                "this bucket has what was uploaded to the platform; choose another name".to_owned()
             } else {
-                buckets.insert(name, path);
-                continue;
+                match bucket::parse(&given.text) {
+                    Ok(bucket) => {
+                        buckets.insert(name, bucket);
+                        continue;
+                    }
+                    Err(remedy) => remedy,
+                }
             };
             let key = format!("{}{name}", super::keys::BUCKETS);
-            self.mistakes.push(Mistake::at(&key, Some(given.text), given.origin, remedy.to_owned()));
+            self.mistakes.push(Mistake::at(&key, Some(given.text), given.origin, remedy));
         }
         buckets
     }

@@ -8,6 +8,7 @@
 //!
 //! Not here: reading flags (`cli`), and opening what is named (`platform`).
 
+mod bucket;
 mod check;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -49,6 +49,8 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_package_needs_its_product_and_its_artifact,
             a_version_of_a_product_and_kind_is_there_once,
             a_package_that_a_campaign_names_is_not_deleted,
+            a_package_may_be_made_before_its_bytes_are_here,
+            a_package_that_is_deleted_is_not_read_any_more,
             products_and_packages_are_paged_without_gaps;
         devices:
             a_device_is_found_by_its_id_and_its_key,

@@ -197,7 +197,7 @@ pub(super) fn new_package(package_id: &str, version: &str) -> NewPackage {
         kind: PackageKind::Firmware,
         version: version.to_owned(),
         source_versions: vec!["v1".to_owned(), "v0 \"beta\"".to_owned()],
-        artifact_id: artifact().artifact_id,
+        content: crate::NewContent::Kept(artifact().artifact_id),
         file_name: "image.bin".to_owned(),
         custom_info: Some("{}".to_owned()),
         delivery: crate::Delivery::SignedUrl,

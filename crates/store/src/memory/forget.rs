@@ -71,7 +71,10 @@ impl Tables {
 
     /// A package that has an artifact.
     fn user_of(&self, artifact_id: &str) -> Option<&str> {
-        let user = self.packages.values().find(|package| package.artifact_id == artifact_id);
+        let user = self
+            .packages
+            .values()
+            .find(|package| package.content.artifact().is_some_and(|(id, _)| id == artifact_id));
         user.map(|package| package.package_id.as_str())
     }
 
@@ -106,8 +109,8 @@ impl Tables {
         if !rules::is_over(campaign.row.state) || campaign.counts.unfinished() > 0 || acts {
             return Ok(None);
         }
-        let artifacts: Vec<String> =
-            campaign.row.packages.iter().map(|package| package.artifact_id.clone()).collect();
+        let kept = campaign.row.packages.iter().filter_map(|package| package.content.artifact());
+        let artifacts: Vec<String> = kept.map(|(artifact_id, _)| artifact_id.to_owned()).collect();
         self.campaigns.remove(&key);
         self.campaigns_by_id.remove(campaign_id);
         self.campaigns_leaving.insert(key);

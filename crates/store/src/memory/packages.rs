@@ -8,7 +8,7 @@ use otaru_core::WallTime;
 use super::tables::{Tables, next_key};
 use crate::error::StoreError;
 use crate::rows::*;
-use crate::rules::action;
+use crate::rules::{self, action};
 
 /// What comes after the last one seen.
 pub(super) fn after<K>(seen: Option<K>) -> (Bound<K>, Bound<K>) {
@@ -122,8 +122,14 @@ impl Tables {
         now: WallTime,
     ) -> Result<PackageRow, StoreError> {
         self.product_of(actor, &new.product_id)?;
-        let missing = || StoreError::Missing { what: "artifact", id: new.artifact_id.clone() };
-        let size_bytes = self.artifacts.get(&new.artifact_id).ok_or_else(missing)?.size_bytes;
+        let (content, place) = match &new.content {
+            NewContent::Kept(artifact_id) => {
+                let missing = || StoreError::Missing { what: "artifact", id: artifact_id.clone() };
+                let size_bytes = self.artifacts.get(artifact_id).ok_or_else(missing)?.size_bytes;
+                (Content::Ready { artifact_id: artifact_id.clone(), size_bytes }, None)
+            }
+            NewContent::At(place) => (Content::Pending { problem: None }, Some(place.clone())),
+        };
         for known in self.packages.values() {
             if known.package_id == new.package_id {
                 return Err(StoreError::Exists { what: "package", id: new.package_id.clone() });
@@ -139,10 +145,75 @@ impl Tables {
             return Err(StoreError::Exists { what: "package version", id: new.version.clone() });
         }
         self.last_package += 1;
-        let row = new.clone().into_row(PackageKey(self.last_package), size_bytes, now);
+        let row = new.clone().into_row(PackageKey(self.last_package), content, now);
         self.packages.insert(row.key, Arc::new(row.clone()));
+        self.package_places.extend(place.map(|place| (row.key, place)));
         self.note(&actor.name, action::PACKAGE_CREATED, &new.package_id, now);
         Ok(row)
+    }
+
+    pub(crate) fn settle_package(
+        &mut self,
+        actor: &Actor,
+        key: PackageKey,
+        outcome: &ReadOutcome,
+        now: WallTime,
+    ) -> Result<Option<PackageRow>, StoreError> {
+        let row = self.packages.get(&key);
+        let Some(row) = row.filter(|row| matches!(row.content, Content::Pending { .. })) else {
+            return Ok(None);
+        };
+        let artifact = match outcome {
+            ReadOutcome::Kept(artifact_id) => self.artifacts.get(artifact_id),
+            ReadOutcome::Delayed(_) | ReadOutcome::Refused(_) => None,
+        };
+        let (content, action) = rules::read_content(outcome, artifact)?;
+        let row = PackageRow { content, ..PackageRow::clone(row) };
+        self.package_changed(&row);
+        if let Some(action) = action {
+            self.note(&actor.name, action, &row.package_id, now);
+        }
+        Ok(Some(row))
+    }
+
+    pub(crate) fn retry_package(
+        &mut self,
+        actor: &Actor,
+        package_id: &str,
+        now: WallTime,
+    ) -> Result<PackageRow, StoreError> {
+        let missing = || StoreError::Missing { what: "package", id: package_id.to_owned() };
+        let mut row = self.package(package_id)?.filter(|_| self.is_of(actor)).ok_or_else(missing)?;
+        if matches!(row.content, Content::Invalid { .. }) {
+            row.content = Content::Pending { problem: None };
+            self.package_changed(&row);
+            self.note(&actor.name, action::PACKAGE_RETRIED, package_id, now);
+        }
+        Ok(row)
+    }
+
+    /// Campaigns are kept with their packages.
+    fn package_changed(&mut self, row: &PackageRow) {
+        let row = Arc::new(row.clone());
+        for campaign in self.campaigns.values_mut() {
+            if let Some(at) = campaign.row.packages.iter().position(|package| package.key == row.key) {
+                Arc::make_mut(&mut campaign.row).packages[at] = Arc::clone(&row);
+            }
+        }
+        self.packages.insert(row.key, row);
+    }
+
+    pub(crate) fn pending_packages(
+        &self,
+        after_key: Option<PackageKey>,
+        limit: u32,
+    ) -> Result<Vec<PendingPackage>, StoreError> {
+        let rows = self.packages.range(after(after_key)).map(|(_, row)| row);
+        let pending = rows.filter(|row| matches!(row.content, Content::Pending { .. })).filter_map(|row| {
+            let place = self.package_places.get(&row.key)?.clone();
+            Some(PendingPackage { key: row.key, place })
+        });
+        Ok(pending.take(limit as usize).collect())
     }
 
     pub(crate) fn package(&self, package_id: &str) -> Result<Option<PackageRow>, StoreError> {
@@ -180,8 +251,11 @@ impl Tables {
             let by = format!("campaign {}", campaign.row.campaign_id);
             return Err(StoreError::InUse { what: "package", id: package_id.to_owned(), by });
         }
-        if let Some(package) = self.packages.remove(&key) {
-            self.idle_from(&package.artifact_id, now);
+        self.package_places.remove(&key);
+        if let Some(package) = self.packages.remove(&key)
+            && let Some((artifact_id, _)) = package.content.artifact()
+        {
+            self.idle_from(artifact_id, now);
         }
         self.note(&actor.name, action::PACKAGE_DELETED, package_id, now);
         Ok(())

@@ -38,6 +38,8 @@ pub(crate) struct Tables {
     /// Since when each is out of use, unless a package has it.
     pub(super) artifacts_idle: BTreeMap<String, WallTime>,
     pub(super) packages: BTreeMap<PackageKey, Arc<PackageRow>>,
+    /// Where the bytes of packages are that were not uploaded.
+    pub(super) package_places: BTreeMap<PackageKey, ObjectPlace>,
     pub(super) last_package: i64,
 
     pub(super) campaigns: BTreeMap<CampaignKey, Campaign>,

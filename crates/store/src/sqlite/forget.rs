@@ -72,7 +72,9 @@ impl Tx<'_> {
         }
         self.conn.run("INSERT INTO campaign_leaving (campaign) VALUES (?1)", [key])?;
         for package in &row.packages {
-            self.idle_from(&package.artifact_id, now)?;
+            if let Some((artifact_id, _)) = package.content.artifact() {
+                self.idle_from(artifact_id, now)?;
+            }
         }
         for sql in [
             "DELETE FROM campaign_package WHERE campaign = ?1",

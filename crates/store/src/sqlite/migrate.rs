@@ -27,6 +27,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0013_applications.sql"),
     include_str!("schema/0014_pushes.sql"),
     include_str!("schema/0015_pushes.sql"),
+    include_str!("schema/0016_contents.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.
