@@ -69,6 +69,20 @@ impl Call {
         self.asked(name).ok_or_else(|| INVALID.because(format!("`{name}` is required in the query.")))
     }
 
+    /// One of these words.
+    pub(super) fn asked_word(
+        &self,
+        name: &str,
+        accepted: &[&'static str],
+    ) -> Result<Option<&'static str>, Problem> {
+        let Some(text) = self.asked(name) else { return Ok(None) };
+        let found = accepted.iter().find(|word| **word == text);
+        found.map(|word| Some(*word)).ok_or_else(|| {
+            let shown: String = text.chars().take(64).collect();
+            INVALID.because(format!("`{name}` is {shown:?}; {} are accepted.", accepted.join(", ")))
+        })
+    }
+
     pub(super) fn paging(&self) -> Result<Paging, Problem> {
         Paging::of(&self.query)
     }
