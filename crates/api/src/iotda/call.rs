@@ -18,9 +18,6 @@ use crate::caller::{bearer, role_name};
 use crate::limits::APPLICATION_BODY_BYTES_MAX;
 use crate::problem::Problem;
 
-/// How far the date of a signature may be from our clock, in milliseconds: what the hosted service allows.
-const SIGNED_WITHIN_MS: i64 = 15 * 60 * 1_000;
-
 /// A call that was proved to come from somebody who may make it, as far as its project goes.
 pub(super) struct Call {
     pub(super) engine: Engine,
@@ -161,7 +158,8 @@ impl Proof {
         let authorization = authorization.map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
         if let Some(signed) = Signed::parse(authorization) {
             let signed = signed.map_err(|error| refused(&error))?;
-            signed.check_head(headers, engine.wall(), SIGNED_WITHIN_MS).map_err(|error| refused(&error))?;
+            let within_ms = i64::try_from(engine.signed_within().as_millis()).unwrap_or(i64::MAX);
+            signed.check_head(headers, engine.wall(), within_ms).map_err(|error| refused(&error))?;
             let signer =
                 engine.signer(&signed.access_key).await.map_err(|error| of_engine(error, UNKNOWN_CALLER))?;
             let signer = signer.ok_or_else(|| {
