@@ -5,6 +5,8 @@
 //!
 //! Not here: what a signature looks like (`otaru-api`).
 
+use std::time::Duration;
+
 use otaru_core::WallTime;
 use otaru_store::{AccessKeyRow, Actor, DeviceRecord, Role, StoreError, access_key_context};
 
@@ -157,6 +159,11 @@ impl Engine {
             Err(StoreError::Missing { .. }) => Err(AccessKeyError::Unknown(access_key.to_owned())),
             other => Ok(other?),
         }
+    }
+
+    /// How far the time in a signature may be from ours.
+    pub fn signed_within(&self) -> Duration {
+        self.shared.settings.signed_within
     }
 
     /// Who signs with this key; `None`: nobody.

@@ -30,6 +30,10 @@ pub struct Settings {
     pub token_life: Duration,
     /// Life of the token with which a device speaks over HTTP. The published example is one second less than a day.
     pub device_token_life: Duration,
+    /// How far the time in an application's signature may be from ours; within it a request can be sent again.
+    ///
+    /// The published platform allows 15 minutes.
+    pub signed_within: Duration,
     /// Requests of one device over HTTP: a second for long, and at once. 0 in either: as many as it likes.
     pub http_rate: (u32, u32),
     /// For client ids of sign type 1; `None` takes their hour as text, like that of sign type 0.
@@ -71,6 +75,7 @@ impl Default for Settings {
             outage_patience: Duration::from_secs(30),
             token_life: Duration::from_secs(24 * 3600),
             device_token_life: Duration::from_secs(86_399),
+            signed_within: Duration::from_secs(15 * 60),
             http_rate: crate::limits::HTTP_RATE,
             sign_window: None,
             device_ca: None,

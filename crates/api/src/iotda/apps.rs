@@ -47,7 +47,7 @@ struct Listed {
 /// Only for the default space, for the others, or for all.
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    let applications = match call.asked("default_app") {
+    let applications = match call.asked_word("default_app", &["true", "false"])? {
         Some("false") => Vec::new(),
         Some(_) | None => vec![App::of(&call)],
     };

@@ -18,9 +18,6 @@ use crate::caller::{bearer, role_name};
 use crate::limits::APPLICATION_BODY_BYTES_MAX;
 use crate::problem::Problem;
 
-/// How far the date of a signature may be from our clock, in milliseconds: what the hosted service allows.
-const SIGNED_WITHIN_MS: i64 = 15 * 60 * 1_000;
-
 /// A call that was proved to come from somebody who may make it, as far as its project goes.
 pub(super) struct Call {
     pub(super) engine: Engine,
@@ -67,6 +64,20 @@ impl Call {
     /// One that has to be there.
     pub(super) fn asked_for(&self, name: &str) -> Result<&str, Problem> {
         self.asked(name).ok_or_else(|| INVALID.because(format!("`{name}` is required in the query.")))
+    }
+
+    /// One of these words.
+    pub(super) fn asked_word(
+        &self,
+        name: &str,
+        accepted: &[&'static str],
+    ) -> Result<Option<&'static str>, Problem> {
+        let Some(text) = self.asked(name) else { return Ok(None) };
+        let found = accepted.iter().find(|word| **word == text);
+        found.map(|word| Some(*word)).ok_or_else(|| {
+            let shown: String = text.chars().take(64).collect();
+            INVALID.because(format!("`{name}` is {shown:?}; {} are accepted.", accepted.join(", ")))
+        })
     }
 
     pub(super) fn paging(&self) -> Result<Paging, Problem> {
@@ -147,7 +158,8 @@ impl Proof {
         let authorization = authorization.map(|value| value.to_str().unwrap_or("?")).unwrap_or_default();
         if let Some(signed) = Signed::parse(authorization) {
             let signed = signed.map_err(|error| refused(&error))?;
-            signed.check_head(headers, engine.wall(), SIGNED_WITHIN_MS).map_err(|error| refused(&error))?;
+            let within_ms = i64::try_from(engine.signed_within().as_millis()).unwrap_or(i64::MAX);
+            signed.check_head(headers, engine.wall(), within_ms).map_err(|error| refused(&error))?;
             let signer =
                 engine.signer(&signed.access_key).await.map_err(|error| of_engine(error, UNKNOWN_CALLER))?;
             let signer = signer.ok_or_else(|| {

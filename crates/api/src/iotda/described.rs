@@ -13,9 +13,12 @@ mod groups;
 mod operation;
 mod packages;
 mod products;
+mod rules;
+mod search;
 mod shape;
 mod tags;
 mod tasks;
+mod tokens;
 
 use std::sync::LazyLock;
 
@@ -55,6 +58,9 @@ const TAGS: &[(&str, &str)] = &[
     ("tags", "Keys and values of devices"),
     ("packages", "Firmware and software of a version for a product"),
     ("batch tasks", "Upgrades of many devices: campaigns of the native API"),
+    ("routing rules", "What applications are told, and where to"),
+    ("search", "Devices by what holds for them"),
+    ("tokens", "Tokens in place of signatures"),
     ("server", "The server itself"),
 ];
 
@@ -72,6 +78,9 @@ fn operations() -> Vec<Operation> {
         tags::operations(),
         packages::operations(),
         tasks::operations(),
+        rules::operations(),
+        search::operations(),
+        tokens::operations(),
         vec![about_itself],
     ]
     .into_iter()
@@ -102,6 +111,9 @@ fn shapes() -> Map<String, Value> {
         tags::shapes(),
         packages::shapes(),
         tasks::shapes(),
+        rules::shapes(),
+        search::shapes(),
+        tokens::shapes(),
     ];
     all.into_iter().flatten().map(|(name, shape)| (name.to_owned(), shape)).collect()
 }

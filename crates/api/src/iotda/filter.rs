@@ -64,6 +64,15 @@ impl Filter {
     }
 }
 
+/// What [`Filter::parse`] reads, as a regular expression for the document.
+pub(super) fn pattern() -> String {
+    let (blank, name) = ("[ \\t\\n]", "[A-Za-z0-9_]+");
+    let value = r"'[^'\u0000-\u0008\u000B-\u001F\u007F-\u009F]*'";
+    let term = format!(r"{name}(\.{name})*{blank}*={blank}*{value}");
+    let more = TERMS_MAX - 1;
+    format!("^{blank}*({term}({blank}*[Aa][Nn][Dd]{blank}+{term}){{0,{more}}})?{blank}*$")
+}
+
 fn not_understood(text: &str) -> String {
     let shown: String = text.chars().take(60).collect();
     format!(
@@ -74,6 +83,7 @@ fn not_understood(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::string::string_regex;
     use serde_json::json;
 
     use super::*;
@@ -121,6 +131,15 @@ mod tests {
             assert!(Filter::parse(text).is_err(), "{text}");
         }
         assert!(Filter::parse(&["a='b'"; 11].join(" AND ")).is_err());
+    }
+
+    #[test]
+    fn what_the_document_says_is_read() {
+        let whole = pattern();
+        let like = whole.strip_prefix('^').and_then(|rest| rest.strip_suffix('$')).unwrap();
+        proptest!(|(text in string_regex(like).unwrap())| {
+            prop_assert!(Filter::parse(&text).is_ok(), "{text:?}");
+        });
     }
 
     proptest! {

@@ -95,7 +95,7 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
     call.asked_space()?;
     let page = call.paging()?.rows(GroupKey);
-    if call.asked("group_type") == Some("DYNAMIC") {
+    if call.asked_word("group_type", &["STATIC", "DYNAMIC"])? == Some("DYNAMIC") {
         return Ok(Json(Listed { device_groups: Vec::new(), page: PageOf::new(0, None) }));
     }
     let named = call.asked("name").map(str::to_owned);

@@ -1,5 +1,7 @@
 //! `/routing-rule`: by which rules applications are told, and where to. HTTP is the one channel.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -29,16 +31,28 @@ const CHANNELS: &[&str] = &[
     "DMS_ROCKETMQ_FORWARDING",
     "DEVICE_FORWARDING",
 ];
-const TOKEN: Rule = Rule::of(32, |c| c.is_ascii_alphanumeric(), "letters and digits");
+/// What signs notifications.
+pub(super) const TOKEN: Rule =
+    Rule::of(32, |c| c.is_ascii_alphanumeric(), "letters and digits").at_least(3).like("[A-Za-z0-9]");
+/// Where to.
+pub(super) const URL: Rule = prose(1_024);
+pub(super) const APP_TYPES: &[&str] = &["GLOBAL", "APP"];
+/// What can be told, and what it is here.
+pub(super) const SUBJECTS: &[(&str, &str, PushSubject)] = &[
+    ("batchtask", "update", PushSubject::Campaign),
+    ("device", "update", PushSubject::Device),
+    ("deployment", "update", PushSubject::Deployment),
+];
 
 pub(super) fn routes() -> Router<Shared> {
-    let (rules, actions) =
-        ("/v5/iot/{project_id}/routing-rule/rules", "/v5/iot/{project_id}/routing-rule/actions");
     Router::new()
-        .route(rules, get(list).post(create))
-        .route(&format!("{rules}/{{rule_id}}"), get(show).put(update).delete(delete))
-        .route(actions, get(list_actions).post(create_action))
-        .route(&format!("{actions}/{{action_id}}"), get(show_action).put(update_action).delete(delete_action))
+        .route("/v5/iot/{project_id}/routing-rule/rules", get(list).post(create))
+        .route("/v5/iot/{project_id}/routing-rule/rules/{rule_id}", get(show).put(update).delete(delete))
+        .route("/v5/iot/{project_id}/routing-rule/actions", get(list_actions).post(create_action))
+        .route(
+            "/v5/iot/{project_id}/routing-rule/actions/{action_id}",
+            get(show_action).put(update_action).delete(delete_action),
+        )
 }
 
 fn read(text: &str) -> Members {
@@ -61,12 +75,8 @@ fn action_view(action: &PushAction) -> Value {
 
 /// What the subject of a rule is here.
 fn subject_of(resource: &str, event: &str) -> Option<PushSubject> {
-    match (resource, event) {
-        ("batchtask", "update") => Some(PushSubject::Campaign),
-        ("device", "update") => Some(PushSubject::Device),
-        ("deployment", "update") => Some(PushSubject::Deployment),
-        _ => None,
-    }
+    let known = SUBJECTS.iter().find(|(known, its, _)| *known == resource && *its == event);
+    known.map(|(_, _, subject)| *subject)
 }
 
 /// The members of a rule that may be changed, over those it has.
@@ -76,7 +86,7 @@ fn about(call: &Call, fields: &mut Fields, shown: &mut Members) -> Result<(), Pr
             shown.insert(name.to_owned(), text.into());
         }
     }
-    if let Some(app_type) = fields.word("app_type", &["GLOBAL", "APP"])? {
+    if let Some(app_type) = fields.word("app_type", APP_TYPES)? {
         shown.insert("app_type".to_owned(), app_type.into());
     }
     if let Some(app_id) = fields.text("app_id", super::input::ID)? {
@@ -138,7 +148,7 @@ async fn update(call: Call) -> Result<Json<Value>, Problem> {
     about(&call, &mut fields, &mut shown)?;
     let active = fields.truth("active")?.unwrap_or(rule.active);
     let rule = PushRule { active, members: members::text(&shown), ..rule };
-    Ok(Json(rule_view(&call.engine.put_push_rule(by, rule).await.map_err(of_store)?)))
+    Ok(Json(rule_view(&call.engine.put_push_rule(by, rule).await.map_err(missing)?)))
 }
 
 async fn delete(call: Call) -> Result<StatusCode, Problem> {
@@ -172,16 +182,18 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
     call.asked_space()?;
     let paging = call.paging()?;
+    let app_type = call.asked_word("app_type", APP_TYPES)?;
+    let active = call.asked_word("active", &["true", "false"])?;
     let rules = call.engine.push_rules().await.map_err(of_store)?;
     let wanted = |shown: &Value| {
         let is = |asked: Option<&str>, found: &Value| asked.is_none_or(|asked| found.as_str() == Some(asked));
         is(call.asked("resource"), &shown["subject"]["resource"])
             && is(call.asked("event"), &shown["subject"]["event"])
-            && is(call.asked("app_type"), &shown["app_type"])
+            && is(app_type, &shown["app_type"])
             && call
                 .asked("rule_name")
                 .is_none_or(|part| shown["rule_name"].as_str().is_some_and(|n| n.contains(part)))
-            && call.asked("active").is_none_or(|asked| shown["active"] == Value::Bool(asked == "true"))
+            && active.is_none_or(|active| shown["active"] == (active == "true"))
     };
     let rows = rules.iter().map(|rule| (rule.key.0, rule_view(rule))).filter(|(_, shown)| wanted(shown));
     let (count, rules, marker) = page_of(rows.collect(), &paging);
@@ -200,7 +212,7 @@ fn detail(fields: &mut Fields, has_token: bool) -> Result<(String, Option<String
     let needed = "`channel_detail.http_forwarding` is required.";
     let mut detail = fields.object("channel_detail")?.ok_or_else(|| INVALID.because(needed))?;
     let mut http = detail.object("http_forwarding")?.ok_or_else(|| INVALID.because(needed))?;
-    let url = http.needed("url", prose(1024))?;
+    let url = http.needed("url", URL)?;
     let parsed = reqwest::Url::parse(&url).ok();
     let is_usable = parsed.is_some_and(|url| {
         let is_open = url.username().is_empty() && url.password().is_none();
@@ -222,9 +234,6 @@ fn detail(fields: &mut Fields, has_token: bool) -> Result<(String, Option<String
         shown["sni_enable"] = sni.into();
     }
     let token = http.text("token", TOKEN)?;
-    if token.as_ref().is_some_and(|token| token.len() < 3) {
-        return Err(INVALID.because(format!("`{}` has fewer than 3 characters.", http.named("token"))));
-    }
     let signs = http.truth("signature_enable")?;
     if let Some(signs) = signs {
         shown["signature_enable"] = signs.into();
@@ -304,9 +313,20 @@ async fn list_actions(call: Call) -> Result<Json<ActionsListed>, Problem> {
     call.asked_space()?;
     let paging = call.paging()?;
     let of_rule = call.asked("rule_id").map(str::to_owned);
+    let app_type = call.asked_word("app_type", APP_TYPES)?;
     let actions = call.engine.push_actions(of_rule).await.map_err(of_store)?;
-    let wanted = call.asked("channel").is_none_or(|channel| channel == "HTTP_FORWARDING");
-    let rows = actions.iter().filter(|_| wanted).map(|action| (action.key.0, action_view(action)));
+    // The type is the rule's.
+    let rules =
+        if app_type.is_some() { call.engine.push_rules().await.map_err(of_store)? } else { Vec::new() };
+    let of_type = |rule: &PushRule| {
+        app_type.is_some_and(|wanted| read(&rule.members).get("app_type").is_some_and(|its| its == wanted))
+    };
+    let rules: BTreeSet<&str> =
+        rules.iter().filter(|rule| of_type(rule)).map(|rule| rule.rule_id.as_str()).collect();
+    let is_http = call.asked("channel").is_none_or(|channel| channel == "HTTP_FORWARDING");
+    let wanted =
+        |action: &&PushAction| is_http && (app_type.is_none() || rules.contains(action.rule_id.as_str()));
+    let rows = actions.iter().filter(wanted).map(|action| (action.key.0, action_view(action)));
     let (count, actions, marker) = page_of(rows.collect(), &paging);
     Ok(Json(ActionsListed { actions, count, marker }))
 }

@@ -15,15 +15,15 @@
 //! Not here: what a field means, and whether a value can be one of it (`search`).
 
 /// Longest text that is read, in characters.
-const CHARS_MAX: usize = 400;
+pub(super) const CHARS_MAX: usize = 400;
 /// Conditions in one search.
-const CONDITIONS_MAX: usize = 5;
+pub(super) const CONDITIONS_MAX: usize = 5;
 /// What is left out is walked over, so that there is an end to it.
-const OFFSET_MAX: u32 = 500;
-const ROWS_MAX: u32 = 50;
+pub(super) const OFFSET_MAX: u32 = 500;
+pub(super) const ROWS_MAX: u32 = 50;
 const ROWS_DEFAULT: u32 = 10;
 /// A shorter prefix would hold for too many.
-const PREFIX_CHARS_MIN: usize = 4;
+pub(super) const PREFIX_CHARS_MIN: usize = 4;
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) enum Field {
 }
 
 impl Field {
-    const ALL: [Field; 15] = [
+    pub(super) const ALL: [Field; 15] = [
         Field::AppId,
         Field::DeviceId,
         Field::GatewayId,
@@ -127,8 +127,8 @@ impl Field {
         matches!(self, Field::DeviceName | Field::NodeId) || self.is_of_tag()
     }
 
-    /// The operators it has, for messages.
-    fn operators(self) -> String {
+    /// The operators it has, in words.
+    pub(super) fn operators(self) -> String {
         let mut all = "`=`, `!=`".to_owned();
         for (has, operator) in [
             (self.has_order(), "`>`, `<`"),

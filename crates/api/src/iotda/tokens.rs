@@ -21,10 +21,13 @@ use crate::problem::Problem;
 use crate::router::Shared;
 
 /// The header that the token is answered in.
-const TOKEN_HEADER: &str = "x-subject-token";
+pub(super) const TOKEN_HEADER: &str = "x-subject-token";
+
+/// The method of identification there is.
+pub(super) const METHOD: &str = "password";
 
 /// Names and secrets.
-const WORD: Rule = prose(256);
+pub(super) const WORD: Rule = prose(256);
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/v3/auth/tokens", post(create))
@@ -51,7 +54,7 @@ async fn create(State(engine): State<Engine>, request: Request) -> Result<Respon
     let project_id = engine.project_id();
     let domain = json!({"id": project_id, "name": asked.domain});
     let body = json!({"token": {
-        "methods": ["password"],
+        "methods": [METHOD],
         "issued_at": micros(made.issued_at),
         "expires_at": micros(made.expires_at),
         "project": {"id": project_id, "name": asked.project, "domain": domain},
@@ -67,7 +70,7 @@ fn asked(body: &[u8], project_id: &str) -> Result<Asked, Problem> {
     let mut auth = object(&mut fields, "auth")?;
     let mut identity = object(&mut auth, "identity")?;
     if let Some(methods) = identity.texts("methods", METHODS_MAX, WORD)?
-        && !methods.iter().any(|method| method == "password")
+        && !methods.iter().any(|method| method == METHOD)
     {
         return Err(INVALID.because("`auth.identity.methods` has other methods; `password` is accepted."));
     }
@@ -93,7 +96,7 @@ fn asked(body: &[u8], project_id: &str) -> Result<Asked, Problem> {
 }
 
 /// Methods of identification there are, and some more.
-const METHODS_MAX: usize = 10;
+pub(super) const METHODS_MAX: usize = 10;
 
 /// A member that has to be there.
 fn object(fields: &mut Fields, field: &str) -> Result<Fields, Problem> {

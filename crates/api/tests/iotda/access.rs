@@ -1,6 +1,6 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
-use otaru_engine::Role;
+use otaru_engine::{Role, Settings};
 use serde_json::json;
 
 use crate::client::{Stage, date, refused};
@@ -45,6 +45,40 @@ async fn an_unknown_key_a_late_date_and_no_proof_at_all_are_refused() {
     refused(&stage.send(bare).await, 401, "IOTDA.000002");
     let basic = Request::get(&target).header("authorization", "Basic eDp5").body(Body::empty()).unwrap();
     refused(&stage.send(basic).await, 401, "IOTDA.000002");
+}
+
+#[tokio::test]
+async fn how_far_a_date_may_be_from_ours_is_a_setting() {
+    let hour = std::time::Duration::from_secs(3_600);
+    for (within, off_secs, is_taken) in [
+        (hour, 3_400, true),
+        (hour, -3_400, true),
+        (hour, 3_800, false),
+        (hour / 60, 40, true),
+        (hour / 60, -100, false),
+    ] {
+        let settings = Settings { signed_within: within, ..Settings::default() };
+        let stage = Stage::with(settings).await;
+        let at = stage.house.engine.wall().0 + off_secs * 1_000;
+        let answer = stage.send(stage.signed_at(at, Method::GET, &stage.path("/products"), "")).await;
+        if is_taken {
+            answer.ok(200);
+        } else {
+            let message = refused(&answer, 401, "IOTDA.000002");
+            assert!(message.contains("set the clock"), "{message}");
+            assert!(message.contains(&within.as_secs().to_string()), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_within_that_time_is_answered_again() {
+    let stage = Stage::open().await;
+    let (body, target) = (json!({"name": "Hall"}).to_string(), stage.path("/device-group"));
+    let at = stage.house.engine.wall().0;
+    let request = || stage.signed_at(at, Method::POST, &target, &body);
+    stage.send(request()).await.ok(201);
+    refused(&stage.send(request()).await, 400, "IOTDA.000107");
 }
 
 #[tokio::test]

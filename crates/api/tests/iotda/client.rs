@@ -25,13 +25,18 @@ pub const IMAGE: &[u8] = b"an image for pumps";
 
 impl Stage {
     pub async fn open() -> Stage {
+        Stage::with(Settings::default()).await
+    }
+
+    /// One with settings of its own.
+    pub async fn with(settings: Settings) -> Stage {
         let bucket = tempfile::tempdir().unwrap();
         std::fs::create_dir(bucket.path().join("pump")).unwrap();
         std::fs::write(bucket.path().join("pump/fw.bin"), IMAGE).unwrap();
         let buckets =
             [("firmware".to_owned(), otaru_engine::Bucket::Directory(bucket.path().to_owned()))].into();
         let settle = std::time::Duration::from_millis(1);
-        let house = House::with(Settings { settle, buckets, ..Settings::default() }).await;
+        let house = House::with(Settings { settle, buckets, ..settings }).await;
         let made =
             house.admin().post("/api/v1/access-keys", json!({"name": "app", "role": "operator"})).await;
         let made = made.ok(201);
@@ -83,7 +88,12 @@ impl Stage {
 
     /// A request that is signed as clients do, for any path.
     pub fn signed(&self, method: Method, target: &str, body: &str) -> Request<Body> {
-        let date = date(self.house.engine.wall().0);
+        self.signed_at(self.house.engine.wall().0, method, target, body)
+    }
+
+    /// The same, signed at another time, in milliseconds.
+    pub fn signed_at(&self, ms: i64, method: Method, target: &str, body: &str) -> Request<Body> {
+        let date = date(ms);
         let headers = [("content-type", "application/json"), ("host", "h"), ("x-sdk-date", &date)];
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();

@@ -106,6 +106,16 @@ const NAMES: &[&str] = &[
     "device_type",
     "data_format",
     "sql",
+    "subject",
+    "resource",
+    "event",
+    "rule_id",
+    "active",
+    "where",
+    "channel",
+    "channel_detail",
+    "http_forwarding",
+    "url",
 ];
 
 /// Values that some call takes somewhere, and others.
@@ -119,6 +129,10 @@ const TEXTS: &[&str] = &[
     "addDevice",
     "resetSecret",
     "SECRET",
+    "batchtask",
+    "update",
+    "HTTP_FORWARDING",
+    "notify_data.header.product_id='pump' AND resource = 'device'",
     "CERTIFICATES",
     "MQTT",
     "json",

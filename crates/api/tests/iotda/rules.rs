@@ -153,6 +153,13 @@ async fn a_rule_is_made_switched_on_changed_listed_and_deleted() {
     assert_eq!(stage.get(&action_path).await.ok(200), made);
     let listed = stage.get(&format!("/routing-rule/actions?rule_id={rule_id}")).await.ok(200);
     assert_eq!((&listed["actions"], &listed["count"]), (&json!([made]), &json!(1)));
+    for (asked, count) in [("app_type=GLOBAL", 1), ("app_type=APP", 0), ("channel=AMQP_FORWARDING", 0)] {
+        let listed = stage.get(&format!("/routing-rule/actions?{asked}")).await.ok(200);
+        assert_eq!(listed["count"], count, "{asked}");
+    }
+    for wrong in ["rules?active=maybe", "rules?app_type=ALL", "actions?app_type=ALL"] {
+        refused(&stage.get(&format!("/routing-rule/{wrong}")).await, 400, "IOTDA.000006");
+    }
     let moved = stage.put(&action_path, action(rule_id, "http://127.0.0.1:9/x")).await.ok(200);
     assert_eq!(moved["channel_detail"]["http_forwarding"]["url"], "http://127.0.0.1:9/x");
     assert_eq!(stage.delete(&path).await.status, 204);

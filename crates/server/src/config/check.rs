@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,10 @@ const CHILDREN_MAX: u32 = 1_000_000;
 
 /// Nothing is kept for less than a day: an upgrade may take one, and its reports belong to it.
 const RETENTION_MIN: Duration = Duration::from_secs(86_400);
+
+/// How far the time in an application's signature may be from ours: clocks differ by seconds, and a day is a zone that was
+/// forgotten.
+const SIGNED_WITHIN: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
 
 /// An admin token shorter than this is warned of: 16 characters of 64 are 96 bits, more than anybody guesses over
 /// HTTP. It is the owner's choice all the same.
@@ -171,6 +176,7 @@ impl Checker {
             outage_patience: self.duration("timers.outage_patience"),
             token_life: self.some_duration("timers.download_token"),
             device_token_life: self.some_duration("timers.device_token"),
+            signed_within: self.signed_within(),
             http_rate: uplink_rate,
             sign_window: self.sign_window(),
             device_ca: self.device_ca(),
@@ -399,6 +405,15 @@ impl Checker {
             self.wrong(name, "\"off\" or a duration of a day or more such as \"180d\" is accepted");
         }
         span
+    }
+
+    fn signed_within(&mut self) -> Duration {
+        let name = "timers.application_signature";
+        let span = values::duration(&self.text(name)).filter(|span| SIGNED_WITHIN.contains(span));
+        span.unwrap_or_else(|| {
+            self.wrong(name, "a duration from \"10s\" to \"24h\" such as \"15min\" is accepted");
+            *SIGNED_WITHIN.start()
+        })
     }
 
     fn sign_window(&mut self) -> Option<SignWindow> {
@@ -777,6 +792,15 @@ mod tests {
         assert_eq!(checked(&["limits.children=0"]).engine.children_max, 0);
         assert_eq!(checked(&["limits.sign_window=1,26"]).engine.sign_window, Some(SignWindow::default()));
         assert_eq!(mistakes(with(&["timers.result=0s"])).len(), 1);
+        for (good, secs) in [("10s", 10), ("1h", 3_600), ("24h", 86_400)] {
+            let config = checked(&[&format!("timers.application_signature={good}")]);
+            assert_eq!(config.engine.signed_within, Duration::from_secs(secs));
+        }
+        for wrong in ["9s", "0s", "25h", "15", "off", ""] {
+            let refused = mistakes(with(&[&format!("timers.application_signature={wrong}")]));
+            let remedy = "a duration from \"10s\" to \"24h\" such as \"15min\" is accepted";
+            assert!(refused.len() == 1 && refused[0].contains(remedy), "{wrong}: {refused:?}");
+        }
         assert_eq!(checked(&["retention.reports=off"]).engine.retention.reports, None);
         assert_eq!(checked(&[]).engine.retention, otaru_engine::Retention::default());
         for wrong in ["retention.audit=23h", "retention.audit=0d", "retention.audit=never"] {

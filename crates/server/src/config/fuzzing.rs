@@ -90,6 +90,7 @@ fn is_usable(config: &Config) {
         assert!(millis > 0 && Duration::from_millis(millis) <= CENTURY);
     }
     assert!(!config.engine.token_life.is_zero() && !config.engine.device_token_life.is_zero());
+    assert!(!config.engine.signed_within.is_zero());
     assert!(!config.gateway.handshake_time_max.is_zero() && config.gateway.connections_max > 0);
     assert!(config.mqtt.or(config.mqtts).is_some(), "no device can connect");
     assert!(config.http.or(config.https).or(config.device_https).is_some(), "nobody can download");

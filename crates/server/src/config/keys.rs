@@ -41,6 +41,7 @@ pub(super) const KEYS: &[Key] = &[
     key("timers.outage_patience"),
     key("timers.download_token"),
     key("timers.device_token"),
+    key("timers.application_signature"),
     key("limits.uplink_rate"),
     key("limits.uplink_burst"),
     key("limits.uplinks_in_flight"),

@@ -93,7 +93,8 @@ fn kept_of_auth() -> [(&'static str, Value); 2] {
     [("secure_access", truth()), ("timeout", whole(0, Some(u32::MAX)))]
 }
 
-fn row() -> (Named, Named) {
+/// A row of a list: what it always has, and what it has where there is something.
+pub(super) fn row() -> (Named, Named) {
     (
         vec![
             ("app_id", text()),

@@ -128,6 +128,13 @@ impl Operation {
         self.answers(status, says, refer(shape))
     }
 
+    /// A header that an answer always has.
+    pub(super) fn tells(mut self, status: u16, name: &str, says: &str) -> Operation {
+        self.says["responses"][status.to_string()]["headers"][name] =
+            json!({"description": says, "required": true, "schema": {"type": "string"}});
+        self
+    }
+
     /// Without a body.
     pub(super) fn done(mut self, status: u16, says: &str) -> Operation {
         self.says["responses"][status.to_string()] = json!({ "description": says });

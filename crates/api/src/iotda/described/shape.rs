@@ -82,6 +82,11 @@ pub(super) fn millis() -> Value {
     json!({"type": "string", "format": "date-time"})
 }
 
+/// `2026-01-31T08:00:00.000000Z`.
+pub(super) fn micros() -> Value {
+    json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$"})
+}
+
 /// A list in pages.
 pub(super) fn page_of(name: &str, of: &str) -> Value {
     object(&[(name, list(refer(of))), ("page", refer("Page"))], &[])
