@@ -753,7 +753,7 @@ def an_image_has_to_be_where_it_is_said_to_be(s):
     refused = lambda **location: s.refused(400, None, "create_ota_package", body=package_body(s, product, location))
     refused(object_key="no/such/image.bin")
     refused(bucket_name="no-such-bucket")
-    refused(sign="0" * 64)
+    refused(bucket_name="otaru", object_key="0" * 64)
     refused(object_key="../" + BUCKET + "/" + s.image("image.bin")[0])
     refused(object_key=s.image("image.bin")[0].replace("/", "/../../" + BUCKET + "/"))
     refused(object_key=os.path.join(s.server.bucket, s.image("image.bin")[0]))

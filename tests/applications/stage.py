@@ -9,7 +9,7 @@ import time
 
 import huaweicloudsdkiotda.v5 as v5
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
-from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
+from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
 from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkcore.http.http_handler import HttpHandler
 from huaweicloudsdkcore.region.region import Region
@@ -98,7 +98,7 @@ class Application:
             invoker.add_header(name, value)
         try:
             understood = invoker.invoke()
-        except ClientRequestException as refused:
+        except ServiceResponseException as refused:
             raise Failed(f"{call} is refused: {refused}\n  {self.exchange()}") from refused
         answer = self._http_answer()
         wanted = 201 if call in CREATED else 204 if call in NO_CONTENT else 200
@@ -127,7 +127,7 @@ class Application:
             invoker.add_header(name, value)
         try:
             invoker.invoke()
-        except ClientRequestException as refused:
+        except ServiceResponseException as refused:
             answer = self._http_answer()
             statuses = (status,) if isinstance(status, int) else status
             check(refused.status_code in statuses, f"{call} is refused with {statuses}", self.exchange())

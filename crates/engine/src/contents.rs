@@ -196,9 +196,12 @@ impl Engine {
     pub async fn retry_package(&self, by: &Operator, package_id: &str) -> Result<PackageRow, PackageError> {
         let shared = &self.shared;
         let row = shared.store.retry_package(&by.actor, package_id, shared.clock.wall()).await;
-        let row = row.map_err(|error| match error {
-            StoreError::Missing { what: "package", .. } => PackageError::Unknown(package_id.to_owned()),
-            other => other.into(),
+        let row = row.map_err(|error| {
+            if matches!(error, StoreError::Missing { what: "package", .. }) {
+                PackageError::Unknown(package_id.to_owned())
+            } else {
+                error.into()
+            }
         })?;
         shared.contents_changed.notify_one();
         Ok(row)

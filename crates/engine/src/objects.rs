@@ -142,12 +142,14 @@ enum Why {
 
 impl Why {
     fn of_io(cause: &io::Error) -> Why {
-        match cause.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
-                Why::Missing
-            }
-            io::ErrorKind::PermissionDenied => Why::Forbidden(cause.to_string()),
-            _ => Why::Unreadable(cause.to_string()),
+        use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, PermissionDenied};
+        let kind = cause.kind();
+        if matches!(kind, NotFound | NotADirectory | InvalidFilename) {
+            Why::Missing
+        } else if kind == PermissionDenied {
+            Why::Forbidden(cause.to_string())
+        } else {
+            Why::Unreadable(cause.to_string())
         }
     }
 }

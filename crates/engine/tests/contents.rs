@@ -36,12 +36,12 @@ impl Platform {
             custom_info: None,
             delivery: PackageDelivery::SignedUrl,
         };
-        self.engine.create_package(&self.by, request).await.unwrap().package_id
+        self.engine.create_package(&self.by, request).await.expect("it may be made").package_id
     }
 }
 
 async fn content(engine: &Engine, package: &str) -> Content {
-    engine.package(package).await.unwrap().unwrap().content
+    engine.package(package).await.expect("the store is there").expect("the package too").content
 }
 
 /// Waits until the content of a package is in this state; answers with its problem.

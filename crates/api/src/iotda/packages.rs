@@ -15,7 +15,7 @@ use super::call::Call;
 use super::input::{Fields, ID, Rule, VERSION, prose, seconds};
 use super::members::{self, Members};
 use super::paging::PageOf;
-use super::refusal::{EXISTS, INVALID, NO_OBJECT, NO_PACKAGE, NO_PRODUCT, of_engine, of_store};
+use super::refusal::{AWAY, EXISTS, INVALID, NO_OBJECT, NO_PACKAGE, NO_PRODUCT, of_engine, of_store};
 use super::words::{PACKAGE_TYPES, kind_of_package, package_type};
 use crate::problem::Problem;
 use crate::router::Shared;
@@ -116,10 +116,11 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
         ObjectError::NoBucket(_) | ObjectError::Missing { .. } | ObjectError::Forbidden { .. } => {
             NO_OBJECT.because(format!("{error}."))
         }
-        ObjectError::Key(_)
-        | ObjectError::Unreadable { .. }
-        | ObjectError::Ingest(_)
-        | ObjectError::Store(_) => of_engine(error, INVALID),
+        ObjectError::Unreadable { bucket, .. } => {
+            let words = format!("Bucket {bucket} does not answer. {}", AWAY.words());
+            Problem::from(error).in_published_words(AWAY.code(), &words)
+        }
+        ObjectError::Key(_) | ObjectError::Ingest(_) | ObjectError::Store(_) => of_engine(error, INVALID),
     })?;
     let request = PackageRequest {
         product_id,
@@ -163,11 +164,6 @@ async fn view(call: &Call, row: &PackageRow, mut kept: Members, whole: bool) -> 
         "product_name": product.map(|product| product.name).unwrap_or_default(),
         "create_time": seconds(row.created_at),
     });
-    // Beside the published members: what is read in the background may turn out to be something else.
-    shown["status"] = row.content.state().into();
-    if let Some(why) = row.content.problem() {
-        shown["status_desc"] = why.into();
-    }
     if !row.source_versions.is_empty() {
         shown["support_source_versions"] = json!(row.source_versions);
     }

@@ -150,8 +150,12 @@ impl Task {
     }
 }
 
-/// Why a task does not go on: its package is not there. Otherwise empty.
+/// What keeps a task from going on that somebody has to do something about: the bytes of its package are not to be had.
+/// Otherwise empty, also while they are being read.
 pub(super) fn status_desc(row: &CampaignRow) -> String {
+    if row.packages.iter().all(|package| package.content.problem().is_none()) {
+        return String::new();
+    }
     match row.state {
         CampaignState::Finished | CampaignState::Cancelled => String::new(),
         CampaignState::Draft

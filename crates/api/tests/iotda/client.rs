@@ -50,16 +50,17 @@ impl Stage {
         }
     }
 
-    /// Waits until the bytes of a package were looked at; answers with the package.
-    pub async fn until_read(&self, path: &str) -> Value {
+    /// Waits until the bytes of a package were looked at; answers with the package as operators see it.
+    pub async fn until_read(&self, package: &Value) -> Value {
+        let path = format!("/api/v1/packages/{}", package["package_id"].as_str().unwrap());
         for _ in 0..2_000 {
-            let shown = self.get(path).await.ok(200);
-            if shown["status"] != json!("pending") {
+            let shown = self.house.operator().get(&path).await.ok(200);
+            if shown["state"] != json!("pending") {
                 return shown;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        panic!("never read: {:?}", self.get(path).await);
+        panic!("never read: {:?}", self.house.operator().get(&path).await);
     }
 
     /// A path below the project.

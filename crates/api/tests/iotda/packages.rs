@@ -17,14 +17,15 @@ async fn a_package_comes_back_as_it_was_made_and_rows_have_no_location() {
     body["custom_info"] = json!("{\"reboot\":\"night\"}");
     body["file_location"]["obs_location"]["sign_method"] = json!("SHA256");
     body["file_location"]["obs_location"]["sign"] = json!(sha256());
-    let mut made = stage.post("/ota-upgrades/packages", body.clone()).await.ok(201);
+    let made = stage.post("/ota-upgrades/packages", body.clone()).await.ok(201);
     for (name, value) in body.as_object().unwrap() {
         assert_eq!(&made[name], value, "{name}");
     }
     assert_eq!((&made["product_name"], made["package_id"].as_str().unwrap().len()), (&json!("Pump"), 24));
     let path = format!("/ota-upgrades/packages/{}", made["package_id"].as_str().unwrap());
-    made["status"] = json!("ready");
-    assert_eq!(stage.until_read(&path).await, made);
+    let read = stage.until_read(&made).await;
+    assert_eq!((&read["state"], &read["artifact_id"]), (&json!("ready"), &json!(sha256())));
+    assert_eq!(stage.get(&path).await.ok(200), made);
     let mut row = made;
     row.as_object_mut().unwrap().remove("file_location");
     for query in ["", "&product_id=pump", "&version=2.0.0", "&limit=50&offset=0"] {
@@ -108,31 +109,26 @@ async fn what_is_not_there_or_is_something_else_makes_no_package() {
 async fn an_object_that_is_not_what_was_said_makes_an_invalid_package_and_a_task_says_so() {
     let stage = Stage::open().await;
     stage.product("pump").await;
-    stage.device("pump", "sn1").await;
+    stage.device("sn1").await;
     let mut body = stage.package_of("2.0");
     body["file_location"]["obs_location"]["sign"] = json!("0".repeat(64));
     let made = stage.post("/ota-upgrades/packages", body).await.ok(201);
     let id = made["package_id"].as_str().unwrap();
-    let path = format!("/ota-upgrades/packages/{id}");
-    let shown = stage.until_read(&path).await;
-    assert_eq!(shown["status"], json!("invalid"));
-    assert!(shown["status_desc"].as_str().unwrap().contains(&sha256()), "{shown}");
+    let shown = stage.until_read(&made).await;
+    assert_eq!(shown["state"], json!("invalid"));
+    assert!(shown["problem"].as_str().unwrap().contains(&sha256()), "{shown}");
+    assert_eq!((&shown["artifact_id"], &shown["size_bytes"]), (&json!(null), &json!(null)));
     let task = json!({"task_name": "t", "task_type": "firmwareUpgrade", "targets": ["pump_sn1"], "document": {"package_ids": [id]}});
     let task = stage.post("/batchtasks", task).await.ok(201);
     let why = task["status_desc"].as_str().unwrap();
     assert!(why.contains(id) && why.contains("invalid"), "{why}");
     // Whoever put another image there says so.
     let native = format!("/api/v1/packages/{id}");
-    let seen = stage.house.operator().get(&native).await.ok(200);
-    assert_eq!(
-        (&seen["state"], &seen["artifact_id"], &seen["size_bytes"]),
-        (&json!("invalid"), &json!(null), &json!(null))
-    );
     let again = stage.house.operator().post(&format!("{native}/retry"), json!(null)).await.ok(200);
     assert_eq!((&again["state"], &again["problem"]), (&json!("pending"), &json!(null)));
     let again = stage.house.operator().post("/api/v1/packages/none/retry", json!(null)).await;
     assert_eq!(again.status, 404);
-    assert_eq!(stage.until_read(&path).await["status"], json!("invalid"));
+    assert_eq!(stage.until_read(&made).await["state"], json!("invalid"));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn a_package_is_made_and_read_back() {
         json!({
             "product_id": "lamp", "kind": "firmware", "version": "v2", "artifact_id": IMAGE_SHA256,
             "size_bytes": 36, "file_name": "lamp.bin", "source_versions": [], "custom_info": null,
-            "delivery": "token",
+            "delivery": "token", "state": "ready", "problem": null,
         })
     );
 }

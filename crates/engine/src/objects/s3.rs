@@ -137,18 +137,17 @@ impl Found {
 
 /// A piece that could not be read: the whole is read again later.
 fn broken(error: &Error) -> io::Error {
-    let text = match error {
-        Error::Precondition { .. } => "it changed while it was read".to_owned(),
-        other => plain(other),
-    };
-    io::Error::other(text)
+    let has_changed = matches!(error, Error::Precondition { .. });
+    io::Error::other(if has_changed { "it changed while it was read".to_owned() } else { plain(error) })
 }
 
 fn why(error: &Error) -> Why {
-    match error {
-        Error::NotFound { .. } | Error::InvalidPath { .. } => Why::Missing,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Why::Forbidden(plain(error)),
-        other => Why::Unreadable(plain(other)),
+    if matches!(error, Error::NotFound { .. } | Error::InvalidPath { .. }) {
+        Why::Missing
+    } else if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) {
+        Why::Forbidden(plain(error))
+    } else {
+        Why::Unreadable(plain(error))
     }
 }
 

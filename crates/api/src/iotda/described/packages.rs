@@ -62,21 +62,9 @@ pub(super) fn shapes() -> Named {
         ("product_name", text()),
         ("version", text()),
         ("create_time", seconds()),
-        (
-            "status",
-            about(
-                word(&otaru_engine::Content::STATES),
-                "Ours, beside the published members. Its bytes are here; are being read; are not what was promised, so that \
-                 no device is told of it.",
-            ),
-        ),
     ];
-    let sometimes = [
-        ("support_source_versions", list(text())),
-        ("description", text()),
-        ("custom_info", text()),
-        ("status_desc", about(text(), "Why its bytes are not here.")),
-    ];
+    let sometimes =
+        [("support_source_versions", list(text())), ("description", text()), ("custom_info", text())];
     let located = [("file_location", object(&[("obs_location", refer("ObsLocation"))], &[]))];
     vec![
         (
