@@ -91,6 +91,6 @@ pub use otaru_store::{
     DeviceFact, DeviceFilter, DeviceKey, DeviceRecord, DeviceText, Fault, GroupKey, GroupRow, KnownDevice,
     LogRow, Manifest, Newest, NewestDevices, NewestPackages, OutboxSeq, PackageKey, PackageRow, Page,
     ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey, PushBecame, PushDead, PushDue, PushRule,
-    PushRuleKey, PushSettled, PushSubject, ReportSeq, Role, StoreError, TagCondition, TextIs, Thing,
-    TokenRow, Total,
+    PushRuleKey, PushSettled, PushSubject, ReportSeq, Role, StoreError, TagCondition, TagsChange, TextIs,
+    Thing, TokenRow, Total,
 };
