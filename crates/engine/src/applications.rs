@@ -47,7 +47,8 @@ impl Engine {
         Ok(self.shared.store.create_product_with(&by.actor, &product_id, &name, members, now).await?)
     }
 
-    /// Gives a product another name, and other members if given. May be said again.
+    /// Gives a product another name if given, and each of `members`, a JSON object, in place of the one with the same name.
+    /// May be said again.
     ///
     /// # Errors
     ///
@@ -56,12 +57,13 @@ impl Engine {
         &self,
         by: &Operator,
         product_id: &str,
-        name: &str,
+        name: Option<&str>,
         members: Option<String>,
     ) -> Result<ProductRow, DeviceError> {
         let now = self.shared.clock.wall();
-        let (_, name) = self.check_product(None, name)?;
-        let changed = self.shared.store.patch_product(&by.actor, product_id, &name, members, now).await;
+        let name = name.map(|name| self.check_product(None, name)).transpose()?.map(|(_, name)| name);
+        let store = &self.shared.store;
+        let changed = store.patch_product(&by.actor, product_id, name.as_deref(), members, now).await;
         changed.map_err(|error| unknown_product(product_id, error))
     }
 
@@ -183,15 +185,6 @@ impl Engine {
         members: String,
     ) -> Result<CampaignRow, CampaignError> {
         self.make_campaign(by, request, Some(members)).await
-    }
-
-    /// Replaces the members of a thing, all of them.
-    ///
-    /// # Errors
-    ///
-    /// The store could not be written.
-    pub async fn put_members(&self, thing: Thing, members: String) -> Result<(), StoreError> {
-        self.shared.store.put_members(thing, members).await
     }
 
     /// What applications said about these; nothing where they said nothing.

@@ -7,7 +7,7 @@ use otaru_core::{Fingerprint, FingerprintError};
 use otaru_proto::{DeviceId, DeviceIdError};
 use otaru_store::{
     Auth, DeviceFilter, DeviceKey, DevicePatch, DeviceRecord, NewDevice, Page, ProductKey, ProductRow,
-    StoreError, Wanted,
+    StoreError, TagsChange, Wanted,
 };
 
 use crate::driver::Engine;
@@ -44,8 +44,10 @@ pub struct DeviceRequest {
 pub struct DeviceChange {
     /// A name, or none.
     pub name: Option<Option<String>>,
-    /// All its tags.
-    pub tags: Option<BTreeMap<String, String>>,
+    /// What becomes of its tags.
+    pub tags: Option<TagsChange>,
+    /// A JSON object of what applications say about it, each member in place of the one with the same name.
+    pub members: Option<String>,
     /// Whether it is refused; freezing ends its session.
     pub frozen: Option<bool>,
     /// A new secret; ends its session.
@@ -366,8 +368,9 @@ impl Engine {
         if let Some(Some(name)) = &change.name {
             check_length("name", name, 0, NAME_CHARS_MAX, "up to 256")?;
         }
-        if let Some(tags) = &change.tags {
-            check_tags(tags)?;
+        match &change.tags {
+            Some(TagsChange::Replaced(tags) | TagsChange::Added { tags, .. }) => check_tags(tags)?,
+            Some(TagsChange::Removed(_)) | None => {}
         }
         if let Some(secret) = &change.secret {
             check_length("secret", secret, 1, SECRET_BYTES_MAX, "1 to 256")?;
@@ -386,6 +389,7 @@ impl Engine {
         let patch = DevicePatch {
             name: change.name,
             tags: change.tags,
+            members: change.members,
             frozen: change.frozen,
             sealed_secret: change
                 .secret

@@ -94,5 +94,5 @@ pub use otaru_store::{
     GroupRow, KnownDevice, LogRow, Manifest, NewContent, Newest, NewestDevices, NewestPackages, ObjectPlace,
     OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey,
     PushBecame, PushDead, PushDue, PushRule, PushRuleKey, PushSettled, PushSubject, ReportSeq, Role,
-    StoreError, TagCondition, TextIs, Thing, TokenRow, Total,
+    StoreError, TagCondition, TagsChange, TextIs, Thing, TokenRow, Total,
 };

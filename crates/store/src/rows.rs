@@ -589,13 +589,31 @@ pub enum Imported {
     Refused(StoreError),
 }
 
+/// What becomes of the tags of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagsChange {
+    /// These, and no others.
+    Replaced(BTreeMap<String, String>),
+    /// These beside those that it has, in place of those with the same key; refused where it would have more than `most`.
+    Added {
+        /// What it gets.
+        tags: BTreeMap<String, String>,
+        /// How many it may have.
+        most: usize,
+    },
+    /// Those that it has but for these keys.
+    Removed(BTreeSet<String>),
+}
+
 /// What to change about a registered device; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default)]
 pub struct DevicePatch {
     /// A name, or none.
     pub name: Option<Option<String>>,
-    /// All its tags.
-    pub tags: Option<BTreeMap<String, String>>,
+    /// What becomes of its tags.
+    pub tags: Option<TagsChange>,
+    /// A JSON object of what applications say about it, each member in place of the one with the same name.
+    pub members: Option<String>,
     /// Whether it is refused.
     pub frozen: Option<bool>,
     /// A new sealed secret.

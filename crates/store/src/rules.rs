@@ -15,12 +15,47 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use otaru_core::campaign::{Act, CampaignState};
 use otaru_core::deployment::{Deployment, Label, OutcomeKind};
 use otaru_core::{ServiceTime, WallTime};
-use otaru_proto::ResultCode;
+use otaru_proto::{DeviceId, ResultCode};
 
 use crate::error::{Fault, StoreError};
 use crate::limits::{PROPERTY_BYTES_KEPT, PROPERTY_SERVICES_KEPT};
 use crate::rows::*;
 use crate::transact::{Changes, FurtherRun, Loaded, NewReport, Note};
+
+/// The tags of a device after a change.
+pub(crate) fn tags_after(
+    device_id: &DeviceId,
+    before: &BTreeMap<String, String>,
+    change: &TagsChange,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    match change {
+        TagsChange::Replaced(tags) => Ok(tags.clone()),
+        TagsChange::Added { tags, most } => {
+            let mut all = before.clone();
+            all.extend(tags.clone());
+            if all.len() <= *most {
+                return Ok(all);
+            }
+            Err(StoreError::Full {
+                what: format!("device {device_id} would have {} tags", all.len()),
+                most: *most as u64,
+                instead: "remove tags that are not needed",
+            })
+        }
+        TagsChange::Removed(keys) => {
+            Ok(before.clone().into_iter().filter(|(key, _)| !keys.contains(key)).collect())
+        }
+    }
+}
+
+/// What applications said before, with each of these members in place of the one with the same name.
+pub(crate) fn merged(before: Option<&str>, members: &str) -> String {
+    // Nothing but objects is ever kept.
+    let read = |text: &str| serde_json::from_str::<serde_json::Map<_, _>>(text).unwrap_or_default();
+    let mut all = before.map(read).unwrap_or_default();
+    all.extend(read(members));
+    serde_json::Value::Object(all).to_string()
+}
 
 /// What is stored of a deployment, as far as a change to it is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

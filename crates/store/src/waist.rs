@@ -243,6 +243,7 @@ impl Store {
     /// # Errors
     ///
     /// - `Missing`: the device, in the actor's project.
+    /// - `Full`: it would have more tags than the patch allows.
     pub async fn patch_device(
         &self,
         actor: &Actor,

@@ -280,22 +280,20 @@ pub(super) async fn rows(call: &Call, views: &[DeviceView]) -> Result<Vec<Value>
 
 async fn update(call: Call) -> Result<Json<Value>, Problem> {
     let by = call.change()?;
-    let (device, mut kept) = found(&call).await?;
+    let (_, before) = found(&call).await?;
     let mut fields = call.fields()?;
     let named = fields.text("device_name", name(256))?;
-    about(&mut fields, &mut kept)?;
-    let mut timed = false;
+    let mut said = Members::new();
+    about(&mut fields, &mut said)?;
     if let Some(mut proof) = fields.object("auth_info")? {
-        let before = kept.get("timeout").cloned();
-        kept_auth(&mut proof, &mut kept)?;
-        timed = kept.get("timeout") != before.as_ref();
+        kept_auth(&mut proof, &mut said)?;
     }
-    if named.is_some() {
-        let change = DeviceChange { name: Some(named), ..DeviceChange::default() };
+    let timed = said.get("timeout").is_some_and(|timeout| before.get("timeout") != Some(timeout));
+    if named.is_some() || !said.is_empty() {
+        let members = (!said.is_empty()).then(|| members::text(&said));
+        let change = DeviceChange { name: named.map(Some), members, ..DeviceChange::default() };
         call.engine.patch_device(by, call.id(), change).await.map_err(refused)?;
     }
-    let thing = Thing::Device(device.record.row.key);
-    call.engine.put_members(thing, members::text(&kept)).await.map_err(of_store)?;
     let (device, kept) = found(&call).await?;
     Ok(Json(show_one(&call, &device, kept, timed).await?))
 }

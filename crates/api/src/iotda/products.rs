@@ -132,13 +132,15 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
 
 async fn update(call: Call) -> Result<Json<Value>, Problem> {
     let by = call.change()?;
-    let (row, mut members) = found(&call).await?;
+    call.asked_space()?;
     let mut fields = call.fields()?;
     call.space(fields.text("app_id", ID)?.as_deref())?;
-    let named = fields.text("name", name(64))?.unwrap_or(row.name);
-    members.extend(model(&mut fields, false)?);
-    let changed = call.engine.patch_product(by, &row.product_id, &named, Some(members::text(&members))).await;
+    let named = fields.text("name", name(64))?;
+    let said = model(&mut fields, false)?;
+    let said = (!said.is_empty()).then(|| members::text(&said));
+    let changed = call.engine.patch_product(by, call.id(), named.as_deref(), said).await;
     let row = changed.map_err(|error| of_engine(error, NO_PRODUCT))?;
+    let members = members::of(&call.engine, Thing::Product(row.key)).await?;
     Ok(Json(view(&call, &row, members, true)))
 }
 

@@ -3,13 +3,13 @@
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use otaru_engine::{DeviceChange, DeviceKey, DeviceView, NewestDevices};
+use otaru_engine::{DeviceChange, DeviceKey, NewestDevices, Operator, TagsChange};
 use serde::Serialize;
 
 use super::call::Call;
 use super::input::{DEVICE_ID, Fields, tag};
 use super::paging::PageOf;
-use super::refusal::{ENOUGH, INVALID, NO_DEVICE, TAG_RESERVED, of_engine, of_store};
+use super::refusal::{INVALID, NO_DEVICE, TAG_RESERVED, of_engine, of_store};
 use crate::problem::Problem;
 use crate::router::Shared;
 
@@ -30,9 +30,8 @@ fn of_devices(fields: &mut Fields) -> Result<(), Problem> {
     }
 }
 
-async fn device(call: &Call, fields: &mut Fields) -> Result<DeviceView, Problem> {
-    let device_id = fields.needed("resource_id", DEVICE_ID)?;
-    call.engine.device(&device_id).await.map_err(of_store)?.ok_or_else(|| NO_DEVICE.plain())
+fn device_id(fields: &mut Fields) -> Result<String, Problem> {
+    fields.needed("resource_id", DEVICE_ID)
 }
 
 fn pairs(fields: &mut Fields) -> Result<Vec<(String, String)>, Problem> {
@@ -56,16 +55,9 @@ async fn bind(call: Call) -> Result<StatusCode, Problem> {
         return Err(TAG_RESERVED
             .because(format!("`tag_key` is {key:?}; keys that begin with iot_ are not accepted.")));
     }
-    let device = device(&call, &mut fields).await?;
-    let mut tags = device.record.row.tags;
-    tags.extend(pairs);
-    if tags.len() > TAGS_MAX {
-        return Err(ENOUGH.because(format!(
-            "The device would have {} tags; at most {TAGS_MAX} are accepted.",
-            tags.len()
-        )));
-    }
-    change(&call, by, device.record.row.device_id.as_str(), tags).await
+    let device_id = device_id(&mut fields)?;
+    change(&call, by, &device_id, TagsChange::Added { tags: pairs.into_iter().collect(), most: TAGS_MAX })
+        .await
 }
 
 async fn unbind(call: Call) -> Result<StatusCode, Problem> {
@@ -76,17 +68,15 @@ async fn unbind(call: Call) -> Result<StatusCode, Problem> {
     if keys.is_empty() {
         return Err(INVALID.because("`tag_keys` is required; name at least one."));
     }
-    let device = device(&call, &mut fields).await?;
-    let mut tags = device.record.row.tags;
-    tags.retain(|key, _| !keys.contains(key));
-    change(&call, by, device.record.row.device_id.as_str(), tags).await
+    let device_id = device_id(&mut fields)?;
+    change(&call, by, &device_id, TagsChange::Removed(keys.into_iter().collect())).await
 }
 
 async fn change(
     call: &Call,
-    by: &otaru_engine::Operator,
+    by: &Operator,
     device_id: &str,
-    tags: std::collections::BTreeMap<String, String>,
+    tags: TagsChange,
 ) -> Result<StatusCode, Problem> {
     let change = DeviceChange { tags: Some(tags), ..DeviceChange::default() };
     call.engine.patch_device(by, device_id, change).await.map_err(|error| of_engine(error, NO_DEVICE))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use otaru_engine::{Auth, DeviceChange, DeviceFilter, DeviceRequest, DeviceView, Engine};
+use otaru_engine::{Auth, DeviceChange, DeviceFilter, DeviceRequest, DeviceView, Engine, TagsChange};
 use otaru_proto::DeviceId;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -281,11 +281,12 @@ async fn change(
     Json(asked): Json<Changes>,
 ) -> Result<Answer<Shown>, Problem> {
     let Changes { name, tags, frozen, secret, fingerprint } = asked;
+    let tags = tags.map(TagsChange::Replaced);
     engine
         .patch_device(
             &may.by,
             &id,
-            DeviceChange { name, tags, frozen, secret, fingerprint, keep_session: false },
+            DeviceChange { name, tags, members: None, frozen, secret, fingerprint, keep_session: false },
         )
         .await?;
     show(&engine, &id).await

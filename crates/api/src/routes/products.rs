@@ -121,7 +121,7 @@ async fn change(
     Id(id): Id,
     Json(asked): Json<Changes>,
 ) -> Result<Answer<ProductView>, Problem> {
-    Ok(Answer(engine.patch_product(&may.by, &id, &asked.name, None).await?.into()))
+    Ok(Answer(engine.patch_product(&may.by, &id, Some(&asked.name), None).await?.into()))
 }
 
 /// Deletes a product that no device, package or campaign has.

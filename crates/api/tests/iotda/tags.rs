@@ -1,3 +1,4 @@
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Stage, refused};
@@ -75,4 +76,61 @@ async fn what_is_no_tag_of_a_device_is_refused() {
     stage.post("/tags/bind-resource", many(0)).await.ok(200);
     refused(&stage.post("/tags/bind-resource", many(6)).await, 403, "IOTDA.000108");
     stage.post("/tags/bind-resource", many(4)).await.ok(200);
+}
+
+/// Rounds in which callers meet; one may miss another one in a single round.
+const ROUNDS: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_at_the_same_time_do_not_lose_each_others_changes() {
+    let stage = std::sync::Arc::new(Stage::open().await);
+    stage.product("pump").await;
+    for round in 0..ROUNDS {
+        let node = format!("n{round}");
+        stage.device(&node).await;
+        let device = format!("pump_{node}");
+        let mut calls = tokio::task::JoinSet::new();
+        let mut call = |method: Method, path: String, body: Value| {
+            let stage = stage.clone();
+            calls.spawn(async move { stage.call(method, &path, Some(body)).await.status });
+        };
+        for n in 0..10 {
+            let tags = json!([{"tag_key": format!("k{n}"), "tag_value": "v"}]);
+            let body = json!({"resource_type": "device", "resource_id": device, "tags": tags});
+            call(Method::POST, "/tags/bind-resource".to_owned(), body);
+        }
+        let of_device = [
+            json!({"device_name": "Hall"}),
+            json!({"description": "north"}),
+            json!({"extension_info": {"a": round}}),
+            json!({"auth_info": {"secure_access": true}}),
+        ];
+        for body in of_device {
+            call(Method::PUT, format!("/devices/{device}"), body);
+        }
+        let of_product = [
+            json!({"name": format!("Pump {round}")}),
+            json!({"industry": format!("water {round}")}),
+            json!({"manufacturer_name": format!("Works {round}")}),
+            json!({"description": format!("round {round}")}),
+        ];
+        for body in &of_product {
+            call(Method::PUT, "/products/pump".to_owned(), body.clone());
+        }
+        assert!(calls.join_all().await.into_iter().all(|status| status == 200));
+
+        let shown = stage.get(&format!("/devices/{device}")).await.ok(200);
+        assert_eq!(shown["tags"].as_array().unwrap().len(), 10, "round {round}: {}", shown["tags"]);
+        assert_eq!((&shown["device_name"], &shown["description"]), (&json!("Hall"), &json!("north")));
+        assert_eq!(shown["extension_info"], json!({"a": round}));
+        assert_eq!(shown["auth_info"]["secure_access"], json!(true), "round {round}");
+        let product = stage.get("/products/pump").await.ok(200);
+        for (name, value) in of_product.iter().flat_map(|body| body.as_object().unwrap()) {
+            assert_eq!(&product[name], value, "round {round}: {name}");
+        }
+        // One more is too many, whoever comes first.
+        let one_more = json!([{"tag_key": "more", "tag_value": "v"}]);
+        let body = json!({"resource_type": "device", "resource_id": device, "tags": one_more});
+        refused(&stage.post("/tags/bind-resource", body).await, 403, "IOTDA.000108");
+    }
 }

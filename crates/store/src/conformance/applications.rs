@@ -8,9 +8,9 @@ use otaru_proto::PackageKind;
 
 use super::world::{Must, NOW, PRODUCT, World, asked, id, new_campaign, new_device, released};
 use crate::{
-    AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact, DeviceKey, DeviceSearch,
-    DeviceText, NewDevice, NewGroup, Newest, NewestDevices, NewestPackages, Role, SearchPage, StoreError,
-    TagCondition, Targets, TextIs, Thing,
+    AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact, DeviceKey, DevicePatch,
+    DeviceSearch, DeviceText, NewDevice, NewGroup, Newest, NewestDevices, NewestPackages, Role, SearchPage,
+    StoreError, TagCondition, Targets, TextIs, Thing,
 };
 
 fn key(access_key: &str, world: &World) -> AccessKeyRow {
@@ -51,10 +51,11 @@ pub(super) async fn a_product_is_renamed_and_deleted_when_nothing_has_it(world: 
     let made = store.create_product_with(&world.actor, "lamp", "Lamp", "{\"a\":1}".into(), NOW).await.must();
     let thing = Thing::Product(made.key);
     assert_eq!(store.members(vec![thing]).await.must()[&thing], "{\"a\":1}");
-    let renamed = store.patch_product(&world.actor, "lamp", "Light", Some("{}".into()), NOW).await.must();
+    let renamed =
+        store.patch_product(&world.actor, "lamp", Some("Light"), Some("{}".into()), NOW).await.must();
     assert_eq!((renamed.key, renamed.name.as_str()), (made.key, "Light"));
-    assert_eq!(store.members(vec![thing]).await.must()[&thing], "{}");
-    let nobodys = store.patch_product(&world.actor, "none", "x", None, NOW).await;
+    assert_eq!(store.members(vec![thing]).await.must()[&thing], "{\"a\":1}");
+    let nobodys = store.patch_product(&world.actor, "none", Some("x"), None, NOW).await;
     assert!(matches!(nobodys, Err(StoreError::Missing { what: "product", .. })));
 
     let device = NewDevice { product_id: "lamp".to_owned(), ..new_device("d1") };
@@ -87,12 +88,45 @@ pub(super) async fn things_keep_what_applications_say_about_them(world: &World) 
     let found = store.members(things.clone()).await.must();
     let texts: Vec<&str> = things.iter().map(|thing| found[thing].as_str()).collect();
     assert_eq!(texts, ["{\"d\":1}", "{\"g\":1}", "{\"c\":1}"]);
-    store.put_members(Thing::Device(device), "{}".into()).await.must();
-    assert_eq!(store.members(vec![Thing::Device(device)]).await.must()[&Thing::Device(device)], "{}");
     store.delete_device(actor, &id("d1"), NOW).await.must();
     store.delete_group(actor, "g1", NOW).await.must();
     let rest: Vec<Thing> = store.members(things).await.must().into_keys().collect();
     assert_eq!(rest.last(), Some(&Thing::Campaign(campaign)));
+}
+
+pub(super) async fn members_are_changed_beside_those_that_a_thing_has(world: &World) {
+    let (store, actor) = (&world.store, &world.actor);
+    let lines = async || store.audit(crate::Page { after: None, limit: 100 }).await.must().len();
+    let product = store.create_product_with(actor, "lamp", "Lamp", "{\"a\":1,\"b\":[1]}".into(), NOW).await;
+    let product = Thing::Product(product.must().key);
+    let kept = async |thing| store.members(vec![thing]).await.must().remove(&thing);
+    let changed = async |name, members: Option<&str>| {
+        let before = lines().await;
+        store.patch_product(actor, "lamp", name, members.map(str::to_owned), NOW).await.must();
+        lines().await - before
+    };
+    assert_eq!(changed(None, Some("{\"b\":{\"c\":null},\"d\":2}")).await, 1);
+    assert_eq!(kept(product).await.as_deref(), Some("{\"a\":1,\"b\":{\"c\":null},\"d\":2}"));
+    assert_eq!(changed(None, Some("{\"a\":1}")).await, 0, "it is so");
+    assert_eq!(changed(Some("Light"), None).await, 1);
+    assert_eq!(store.product("lamp").await.must().map(|row| row.name).as_deref(), Some("Light"));
+    assert_eq!(changed(None, None).await, 0);
+
+    // A device of the native API has none yet.
+    let device = Thing::Device(world.device("d1").await);
+    let patch = |members: &str| DevicePatch {
+        members: Some(members.to_owned()),
+        name: Some(Some("Hall".to_owned())),
+        ..DevicePatch::default()
+    };
+    let before = lines().await;
+    let patched = store.patch_device(actor, &id("d1"), patch("{\"x\":1}"), NOW).await.must();
+    assert_eq!(patched.row.name.as_deref(), Some("Hall"));
+    store.patch_device(actor, &id("d1"), patch("{\"y\":2}"), NOW).await.must();
+    assert_eq!(kept(device).await.as_deref(), Some("{\"x\":1,\"y\":2}"));
+    assert_eq!(lines().await - before, 2);
+    let gone = store.patch_device(actor, &id("none"), patch("{}"), NOW).await;
+    assert!(matches!(gone, Err(StoreError::Missing { what: "device", .. })));
 }
 
 pub(super) async fn lists_with_the_newest_first_are_paged_and_counted(world: &World) {

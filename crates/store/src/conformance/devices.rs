@@ -7,7 +7,8 @@ use otaru_core::deployment::OutcomeKind;
 
 use super::world::{Must, NOW, PRODUCT, World, finished, id, new_device, released, tags};
 use crate::{
-    Auth, DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, Targets,
+    Auth, DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, TagsChange,
+    Targets,
 };
 
 pub(super) async fn a_device_is_found_by_its_id_and_its_key(world: &World) {
@@ -72,7 +73,8 @@ pub(super) async fn a_patch_changes_what_it_names_and_nothing_else(world: &World
     assert_eq!(frozen, crate::DeviceRow { frozen: true, ..made.clone() });
     let changed = DevicePatch {
         name: Some(None),
-        tags: Some(tags(&[("site", "south"), ("rack", "7")])),
+        tags: Some(TagsChange::Replaced(tags(&[("site", "south"), ("rack", "7")]))),
+        members: None,
         frozen: Some(false),
         sealed_secret: Some(vec![9]),
         fingerprint: None,
@@ -86,6 +88,33 @@ pub(super) async fn a_patch_changes_what_it_names_and_nothing_else(world: &World
     assert_eq!(loaded.devices[&made.key].row.sealed_secret, Some(vec![9]), "batches see it too");
     let refused = world.store.patch_device(&world.actor, &id("none"), DevicePatch::default(), NOW).await;
     assert!(matches!(refused, Err(StoreError::Missing { what: "device", .. })));
+}
+
+pub(super) async fn tags_are_added_and_removed_beside_those_that_a_device_has(world: &World) {
+    let (store, actor) = (&world.store, &world.actor);
+    let made =
+        world.device_with(NewDevice { tags: tags(&[("site", "north")]), ..new_device("device1") }).await;
+    let device1 = made.row.device_id;
+    let change = async |change| {
+        let patch = DevicePatch { tags: Some(change), ..DevicePatch::default() };
+        store.patch_device(actor, &device1, patch, NOW).await
+    };
+    let added = |pairs: &[(&str, &str)], most| TagsChange::Added { tags: tags(pairs), most };
+    let row = change(added(&[("site", "south"), ("rack", "7")], 2)).await.must().row;
+    assert_eq!(row.tags, tags(&[("site", "south"), ("rack", "7")]));
+    let full = change(added(&[("hall", "1"), ("rack", "8")], 2)).await;
+    assert!(matches!(full, Err(StoreError::Full { most: 2, .. })), "{full:?}");
+    assert_eq!(found(world, &[("site", "south"), ("rack", "7")]).await, "device1", "nothing was changed");
+    change(added(&[("hall", "1")], 3)).await.must();
+    let without = TagsChange::Removed(["site", "none"].map(str::to_owned).into());
+    assert_eq!(change(without).await.must().row.tags, tags(&[("hall", "1"), ("rack", "7")]));
+    assert_eq!(
+        (found(world, &[("site", "south")]).await, found(world, &[("hall", "1")]).await),
+        (String::new(), device1.to_string())
+    );
+    let nobodys = DevicePatch { tags: Some(added(&[("a", "b")], 9)), ..DevicePatch::default() };
+    let nobodys = store.patch_device(actor, &id("none"), nobodys, NOW).await;
+    assert!(matches!(nobodys, Err(StoreError::Missing { what: "device", .. })));
 }
 
 pub(super) async fn a_deleted_device_is_gone_and_its_id_is_free(world: &World) {

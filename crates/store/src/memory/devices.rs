@@ -184,9 +184,14 @@ impl Tables {
         now: WallTime,
     ) -> Result<DeviceRecord, StoreError> {
         let mut row = self.device_of(actor, device_id)?;
+        if let Some(change) = &patch.tags {
+            row.tags = rules::tags_after(device_id, &row.tags, change)?;
+        }
+        if let Some(members) = &patch.members {
+            self.merge_members(Thing::Device(row.key), members);
+        }
         let patch = patch.clone();
         row.name = patch.name.unwrap_or(row.name);
-        row.tags = patch.tags.unwrap_or(row.tags);
         row.frozen = patch.frozen.unwrap_or(row.frozen);
         row.sealed_secret = patch.sealed_secret.or(row.sealed_secret);
         row.fingerprint = patch.fingerprint.unwrap_or(row.fingerprint);

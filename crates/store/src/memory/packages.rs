@@ -36,18 +36,25 @@ impl Tables {
         Ok(row)
     }
 
-    pub(crate) fn rename_product(
+    pub(crate) fn patch_product(
         &mut self,
         actor: &Actor,
         product_id: &str,
-        name: &str,
+        name: Option<&str>,
+        members: Option<&str>,
         now: WallTime,
     ) -> Result<ProductRow, StoreError> {
         let missing = || StoreError::Missing { what: "product", id: product_id.to_owned() };
         let key = self.product_of(actor, product_id)?;
+        let mut is_new = match members {
+            Some(members) => self.merge_members(Thing::Product(key), members),
+            None => false,
+        };
         let row = self.products.get_mut(&key).ok_or_else(missing)?;
-        let is_new = row.name != name;
-        name.clone_into(&mut row.name);
+        if let Some(name) = name {
+            is_new |= row.name != name;
+            name.clone_into(&mut row.name);
+        }
         let row = row.clone();
         if is_new {
             self.note(&actor.name, action::PRODUCT_CHANGED, product_id, now);

@@ -259,13 +259,17 @@ impl Tx<'_> {
     ) -> Result<DeviceRecord, StoreError> {
         let old = self.device_of(actor, device_id)?.row;
         let key = old.key;
+        if let Some(change) = &patch.tags {
+            let tags = rules::tags_after(device_id, &old.tags, change)?;
+            self.untag(key, &old.tags)?;
+            self.tag(key, &tags)?;
+            self.conn.run("UPDATE device SET tags = ?2 WHERE key = ?1", (key, to_json(&tags)?))?;
+        }
+        if let Some(members) = &patch.members {
+            self.merge_members(Thing::Device(key), members)?;
+        }
         if let Some(name) = &patch.name {
             self.conn.run("UPDATE device SET name = ?2 WHERE key = ?1", (key, name))?;
-        }
-        if let Some(tags) = &patch.tags {
-            self.untag(key, &old.tags)?;
-            self.tag(key, tags)?;
-            self.conn.run("UPDATE device SET tags = ?2 WHERE key = ?1", (key, to_json(tags)?))?;
         }
         if let Some(frozen) = patch.frozen {
             self.conn.run("UPDATE device SET frozen = ?2 WHERE key = ?1", (key, frozen))?;

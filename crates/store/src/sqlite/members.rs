@@ -6,6 +6,7 @@ use super::columns::Statements;
 use super::{Reading, Tx};
 use crate::error::StoreError;
 use crate::rows::Thing;
+use crate::rules;
 
 impl Tx<'_> {
     pub(crate) fn put_members(&mut self, thing: Thing, members: &str) -> Result<(), StoreError> {
@@ -16,6 +17,17 @@ impl Tx<'_> {
             (word, key, members),
         )?;
         Ok(())
+    }
+
+    /// Puts each of these in place of the one with the same name. Answers whether anything is another than before.
+    pub(crate) fn merge_members(&mut self, thing: Thing, members: &str) -> Result<bool, StoreError> {
+        let before = Reading { conn: self.conn }.members(&[thing])?.remove(&thing);
+        let merged = rules::merged(before.as_deref(), members);
+        let is_new = before.as_deref() != Some(merged.as_str());
+        if is_new {
+            self.put_members(thing, &merged)?;
+        }
+        Ok(is_new)
     }
 }
 

@@ -36,17 +36,24 @@ impl Tx<'_> {
         Ok(ProductRow { key, product_id: product_id.to_owned(), name: name.to_owned(), created_at: now })
     }
 
-    pub(crate) fn rename_product(
+    pub(crate) fn patch_product(
         &mut self,
         actor: &Actor,
         product_id: &str,
-        name: &str,
+        name: Option<&str>,
+        members: Option<&str>,
         now: WallTime,
     ) -> Result<ProductRow, StoreError> {
         let key = self.product_of(actor, product_id)?;
-        let changed =
-            self.conn.run("UPDATE product SET name = ?2 WHERE key = ?1 AND name <> ?2", (key, name))?;
-        if changed > 0 {
+        let mut is_new = false;
+        if let Some(name) = name {
+            let renamed = "UPDATE product SET name = ?2 WHERE key = ?1 AND name <> ?2";
+            is_new |= self.conn.run(renamed, (key, name))? > 0;
+        }
+        if let Some(members) = members {
+            is_new |= self.merge_members(Thing::Product(key), members)?;
+        }
+        if is_new {
             self.note(actor, action::PRODUCT_CHANGED, product_id, now)?;
         }
         self.conn

@@ -76,7 +76,8 @@ impl Store {
         })
     }
 
-    /// Gives a product another name, and other members if given.
+    /// Gives a product another name if given, and each member of the JSON object `members` in place of the one with the same
+    /// name. The audit log has it if anything is another then.
     ///
     /// *Retry*: safe.
     ///
@@ -87,17 +88,13 @@ impl Store {
         &self,
         actor: &Actor,
         product_id: &str,
-        name: &str,
+        name: Option<&str>,
         members: Option<String>,
         now: WallTime,
     ) -> Result<ProductRow, StoreError> {
-        let (actor, product_id, name) = (actor.clone(), product_id.to_owned(), name.to_owned());
+        let (actor, product_id, name) = (actor.clone(), product_id.to_owned(), name.map(str::to_owned));
         write!(self, Small, |t| {
-            let row = t.rename_product(&actor, &product_id, &name, now)?;
-            if let Some(members) = &members {
-                t.put_members(Thing::Product(row.key), members)?;
-            }
-            Ok(row)
+            t.patch_product(&actor, &product_id, name.as_deref(), members.as_deref(), now)
         })
     }
 
@@ -218,13 +215,6 @@ impl Store {
             t.put_members(Thing::Campaign(row.key), &members)?;
             Ok(row)
         })
-    }
-
-    /// Replaces the members of a thing, all of them.
-    ///
-    /// *Retry*: safe.
-    pub async fn put_members(&self, thing: Thing, members: String) -> Result<(), StoreError> {
-        write!(self, Small, |t| t.put_members(thing, &members))
     }
 
     /// What applications said about these; nothing where they said nothing.
