@@ -128,6 +128,27 @@ async fn a_rule_is_made_switched_on_changed_listed_and_deleted() {
         (&on["active"], &on["rule_name"], &on["description"]),
         (&json!(true), &json!("tasks"), &json!("campaign state"))
     );
+    let with = json!({"description": "d", "where": "resource='batchtask'", "select": "*"});
+    let changed = stage.put(&path, with).await.ok(200);
+    assert_eq!((&changed["where"], &changed["select"]), (&json!("resource='batchtask'"), &json!("*")));
+    let named = json!({"rule_name": "tasks", "subject": {"resource": "batchtask"}});
+    assert_eq!(stage.put(&path, named).await.ok(200), changed, "nothing is cleared by not being there");
+    let nothing = json!({"description": "", "where": "", "select": "", "rule_name": ""});
+    let cleared = stage.put(&path, nothing).await.ok(200);
+    for name in ["description", "where", "select"] {
+        assert!(cleared.get(name).is_none(), "{name}: {cleared}");
+    }
+    assert_eq!(cleared["rule_name"], "tasks");
+    for (subject, named) in [
+        (json!({"resource": "device"}), "`subject.resource`"),
+        (json!({"resource": "batchtask", "event": "create"}), "`subject.event`"),
+    ] {
+        let answer = stage.put(&path, json!({"subject": subject, "active": false})).await;
+        let message = refused(&answer, 400, "IOTDA.000006");
+        assert!(message.contains(named), "{message}");
+    }
+    let on = stage.put(&path, json!({"description": "campaign state"})).await.ok(200);
+    assert_eq!(on["active"], true, "what was refused has changed nothing");
     rule(&stage, "device", json!({"app_type": "APP", "app_id": stage.project, "select": "*"})).await;
     let all = stage.get("/routing-rule/rules").await.ok(200);
     assert_eq!((&all["count"], all["rules"].as_array().unwrap().len()), (&json!(2), 2));
@@ -162,6 +183,8 @@ async fn a_rule_is_made_switched_on_changed_listed_and_deleted() {
     }
     let moved = stage.put(&action_path, action(rule_id, "http://127.0.0.1:9/x")).await.ok(200);
     assert_eq!(moved["channel_detail"]["http_forwarding"]["url"], "http://127.0.0.1:9/x");
+    let elsewhere = stage.put(&action_path, action("another", "http://127.0.0.1:9/y")).await;
+    assert!(refused(&elsewhere, 400, "IOTDA.000006").contains("`rule_id`"));
     assert_eq!(stage.delete(&path).await.status, 204);
     for gone in [&path, &action_path] {
         refused(&stage.get(gone).await, 404, "IOTDA.010002");
