@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use hmac::{Hmac, KeyInit, Mac};
 use otaru_api::{Api, ApiConfig, Limits, PushLimits};
+use otaru_engine::{PushBecame, PushSettled};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
 use crate::client::{Stage, refused};
-use crate::house::eventually;
+use crate::house::{Gadget, Registered, eventually};
 
 /// An application that is told, with what it answers.
 #[derive(Clone)]
@@ -351,6 +352,51 @@ async fn what_an_application_refuses_is_kept_aside_with_the_reason() {
     assert!(letter["body"].as_str().unwrap().contains("\"one\""));
     assert_eq!(receiver.bodies().len(), 3);
     stage.house.viewer().get("/api/v1/rules/none/dead-letters").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn after_a_long_outage_it_is_still_the_third_refusal_that_is_final() {
+    let stage = Stage::open().await;
+    stage.furnish(&["n1"]).await;
+    let receiver = Receiver::open().await;
+    receiver.answers(StatusCode::GONE);
+    let rule = telling(&stage, &receiver, "device", json!({})).await;
+    stage.put("/devices/pump_n1", json!({"device_name": "one"})).await.ok(200);
+    // As after nearly a day without an answer.
+    let engine = &stage.house.engine;
+    let action = engine.push_actions(None).await.unwrap()[0].key;
+    let due = engine.pushes_due(action, 1).await.unwrap()[0];
+    let settled = PushSettled { due, became: PushBecame::Failed { weight: 479 } };
+    engine.settle_pushes(action, vec![settled]).await.unwrap();
+    let _telling = Telling::begin(&stage).await;
+    let path = format!("/api/v1/rules/{rule}/dead-letters");
+    eventually(async || {
+        let letters = stage.house.viewer().get(&path).await.ok(200);
+        (letters["items"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.bodies().len(), 3);
+}
+
+#[tokio::test]
+async fn a_task_that_stops_is_told_again_when_its_last_device_has_ended() {
+    let stage = Stage::open().await;
+    stage.product("pump").await;
+    let device = stage.device("n1").await;
+    let secret = device["auth_info"]["secret"].as_str().unwrap().to_owned();
+    let package = stage.package("2.0").await;
+    let _telling = Telling::begin(&stage).await;
+    let receiver = Receiver::open().await;
+    telling(&stage, &receiver, "batchtask", json!({})).await;
+    let mut gadget =
+        Gadget::connect(&stage.house, &Registered { device_id: "pump_n1".to_owned(), secret }).await;
+    let task = task(&stage, &package, &["pump_n1"]).await;
+    gadget.runs("1.0").await;
+    gadget.told_by("upgrade_v2").await;
+    let is = |status: &'static str| move |body: &Value| body["notify_data"]["body"]["status"] == status;
+    receiver.hears(is("Processing")).await;
+    stage.post(&format!("/batchtasks/{task}/stop"), json!({})).await.ok(200);
+    receiver.hears(is("Stopped")).await;
 }
 
 #[tokio::test]

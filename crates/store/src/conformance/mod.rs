@@ -79,6 +79,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
         pushes:
             a_rule_and_its_actions_are_made_changed_and_deleted,
             what_changes_is_due_once_until_it_was_told,
+            a_task_is_due_again_when_the_last_of_it_has_ended,
             a_rule_that_is_not_in_force_makes_nothing_due,
             what_was_not_taken_is_kept_the_newest_first;
         keys:
