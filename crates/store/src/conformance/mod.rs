@@ -3,6 +3,7 @@
 //! The sentences are the names of the functions; each gets a store of its own, newly made and booted.
 
 mod actions;
+mod alike;
 mod applications;
 mod batches;
 mod campaigns;
@@ -177,5 +178,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_group_goes_at_once_and_its_members_afterwards;
         random:
             counters_are_what_a_recount_says_after_any_history;
+        alike:
+            what_applications_do_leads_to_the_same_in_every_store;
     }
 }
