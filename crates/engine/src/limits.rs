@@ -12,6 +12,9 @@ pub const SEARCH_LOOKS_MAX: u32 = 10_000;
 /// Of those, at once: between two of them others have their turn.
 pub const SEARCH_CHUNK: u32 = 500;
 
+/// Deployments of a campaign that are walked over for a device that was deleted: some 100 ms of a reader.
+pub const GONE_LOOKED_AT: u64 = 100_000;
+
 /// Events in one batch.
 ///
 /// 8 192 events took 70 ms in the measured store at its slowest shape (one row per device), so that a batch

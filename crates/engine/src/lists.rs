@@ -17,7 +17,7 @@ use otaru_store::{
 use crate::batch::facts_of;
 use crate::campaigns::CampaignError;
 use crate::driver::Engine;
-use crate::limits::RUNS_SHOWN;
+use crate::limits::{GONE_LOOKED_AT, RUNS_SHOWN};
 use crate::views::{CodeSays, DeploymentView, FailuresView, ReportView};
 
 impl Engine {
@@ -118,20 +118,29 @@ impl Engine {
     }
 
     /// A campaign and one of its devices.
+    /// One that was deleted is found as well, unless the campaign is too large to be walked over for it.
     async fn part_of(
         &self,
         campaign_id: &str,
         device_id: &str,
     ) -> Result<(CampaignRow, DeviceKey), CampaignError> {
-        let (row, _) = self.existing(campaign_id).await?;
+        let (row, counts) = self.existing(campaign_id).await?;
         let not_on = || CampaignError::NotOn {
             campaign_id: campaign_id.to_owned(),
             device_id: device_id.chars().take(256).collect(),
         };
         let id = DeviceId::parse(device_id).map_err(|_| not_on())?;
-        let device = self.shared.store.device(&id).await?.ok_or_else(not_on)?.row.key;
-        let found = self.shared.store.deployment_of(row.key, device).await?;
-        found.map(|_| (row, device)).ok_or_else(not_on)
+        let store = &self.shared.store;
+        if let Some(device) = store.device(&id).await?
+            && store.deployment_of(row.key, device.row.key).await?.is_some()
+        {
+            return Ok((row, device.row.key));
+        }
+        if counts.total() > GONE_LOOKED_AT {
+            return Err(not_on());
+        }
+        let gone = store.deployment_of_gone(row.key, &id).await?.ok_or_else(not_on)?;
+        Ok((row, gone.row.device))
     }
 
     pub(crate) fn views(

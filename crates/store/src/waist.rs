@@ -836,6 +836,18 @@ impl Store {
         read!(self, |t| t.deployment_of(campaign, device))
     }
 
+    /// The last deployment of a campaign on a device that was called so until it was deleted.
+    ///
+    /// *Cost*: a walk over the deployments of the campaign.
+    pub async fn deployment_of_gone(
+        &self,
+        campaign: CampaignKey,
+        device_id: &DeviceId,
+    ) -> Result<Option<DeploymentRecord>, StoreError> {
+        let device_id = device_id.clone();
+        read!(self, |t| t.deployment_of_gone(campaign, &device_id))
+    }
+
     /// The last `limit` runs of a campaign on a device, newest first.
     pub async fn runs(
         &self,

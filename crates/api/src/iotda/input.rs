@@ -131,6 +131,11 @@ impl Fields {
         self.members.remove(field).filter(|value| !value.is_null())
     }
 
+    /// Whether a member is there, and empty: where that is more than its absence.
+    pub(super) fn is_empty_text(&self, field: &str) -> bool {
+        self.members.get(field).and_then(Value::as_str) == Some("")
+    }
+
     pub(super) fn text(&mut self, field: &str, rule: Rule) -> Result<Option<String>, Problem> {
         match self.any(field) {
             None => Ok(None),

@@ -74,6 +74,16 @@ const REFUSED_MAX: u32 = 3;
 /// How often something is told in vain to an application that does not: at the longest pause, that is a day.
 const FAILED_MAX: u32 = 480;
 
+/// Attempts in vain are kept as one number. A refusal counts for more than all failures that there can be, so that each of
+/// the two is read from it by itself; what is refused comes after what is not.
+const REFUSAL: u32 = 1_000;
+const _: () = assert!(FAILED_MAX < REFUSAL);
+
+/// Whether it has been told in vain for long enough.
+const fn is_final(attempts: u32) -> bool {
+    attempts / REFUSAL >= REFUSED_MAX || attempts % REFUSAL >= FAILED_MAX
+}
+
 /// Carries the signature of a notification.
 const SIGNATURE: &str = "X-Otaru-Signature";
 
@@ -181,16 +191,15 @@ impl Pusher {
         };
         let (weight, why, failed) = match self.post(action, body.clone()).await {
             Told::Taken { .. } => return (PushSettled { due, became: PushBecame::Told }, false),
-            Told::Refused { status } => {
-                (FAILED_MAX / REFUSED_MAX, format!("it was answered with {status}"), false)
-            }
+            Told::Refused { status } => (REFUSAL, format!("it was answered with {status}"), false),
             Told::Failed { why } => (1, why, true),
         };
         let attempts = due.attempts + weight;
-        let became = if attempts >= FAILED_MAX {
+        let tried = attempts / REFUSAL + attempts % REFUSAL;
+        let became = if is_final(attempts) {
             tracing::warn!(
                 action_id = action.action_id,
-                attempts,
+                attempts = tried,
                 error = why,
                 "a notification was given up"
             );
@@ -198,7 +207,7 @@ impl Pusher {
         } else {
             tracing::debug!(
                 action_id = action.action_id,
-                attempts,
+                attempts = tried,
                 error = why,
                 "a notification was not taken"
             );
@@ -433,6 +442,19 @@ mod tests {
         assert_ne!(signed, signature("secret", 1_790_000_001, "{}"));
         assert_ne!(signed, signature("secret", 1_790_000_000, "{ }"));
         assert_ne!(signed, signature("other", 1_790_000_000, "{}"));
+    }
+
+    #[test]
+    fn refusals_and_failures_are_counted_apart() {
+        for (refused, failed, expected) in
+            [(0, 0, false), (2, 479, false), (3, 0, true), (0, 480, true), (1, 480, true), (3, 479, true)]
+        {
+            assert_eq!(
+                is_final(refused * REFUSAL + failed),
+                expected,
+                "{refused} refusals, {failed} failures"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

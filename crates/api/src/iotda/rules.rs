@@ -79,8 +79,16 @@ fn subject_of(resource: &str, event: &str) -> Option<PushSubject> {
     known.map(|(_, _, subject)| *subject)
 }
 
+/// What an update may clear, with empty text.
+const CLEARED: [&str; 3] = ["description", "select", "where"];
+
 /// The members of a rule that may be changed, over those it has.
 fn about(call: &Call, fields: &mut Fields, shown: &mut Members) -> Result<(), Problem> {
+    for name in CLEARED {
+        if fields.is_empty_text(name) {
+            shown.remove(name);
+        }
+    }
     for (name, most) in [("rule_name", 256), ("description", 256), ("select", 2500), ("where", 2500)] {
         if let Some(text) = fields.text(name, prose(most))? {
             shown.insert(name.to_owned(), text.into());
@@ -145,10 +153,27 @@ async fn update(call: Call) -> Result<Json<Value>, Problem> {
     let rule = found(&call).await?;
     let mut fields = call.fields()?;
     let mut shown = read(&rule.members);
+    if let Some(subject) = fields.object("subject")? {
+        same(subject, shown.get("subject"))?;
+    }
     about(&call, &mut fields, &mut shown)?;
     let active = fields.truth("active")?.unwrap_or(rule.active);
     let rule = PushRule { active, members: members::text(&shown), ..rule };
     Ok(Json(rule_view(&call.engine.put_push_rule(by, rule).await.map_err(missing)?)))
+}
+
+/// Whether a rule that is changed is named with the subject it has.
+fn same(mut asked: Fields, subject: Option<&Value>) -> Result<(), Problem> {
+    for name in ["resource", "event"] {
+        let its = subject.and_then(|subject| subject[name].as_str()).unwrap_or_default();
+        if asked.text(name, prose(64))?.is_some_and(|asked| asked != its) {
+            let named = asked.named(name);
+            return Err(
+                INVALID.because(format!("`{named}` cannot be changed; it is {its}. Make another rule."))
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn delete(call: Call) -> Result<StatusCode, Problem> {
@@ -283,7 +308,14 @@ async fn show_action(call: Call) -> Result<Json<Value>, Problem> {
 async fn update_action(call: Call) -> Result<Json<Value>, Problem> {
     let by = call.change()?;
     let before = found_action(&call).await?;
-    let (url, token, shown) = detail(&mut call.fields()?, before.sealed_token.is_some())?;
+    let mut fields = call.fields()?;
+    if fields.text("rule_id", super::input::ID)?.is_some_and(|rule_id| rule_id != before.rule_id) {
+        let its = &before.rule_id;
+        return Err(
+            INVALID.because(format!("`rule_id` cannot be changed; it is {its}. Make another action."))
+        );
+    }
+    let (url, token, shown) = detail(&mut fields, before.sealed_token.is_some())?;
     // A token is never shown, so that whoever changes something else cannot send it.
     let sealed_token = before.sealed_token.filter(|_| shown["signature_enable"] != Value::Bool(false));
     let action = PushAction {

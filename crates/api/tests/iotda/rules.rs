@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use hmac::{Hmac, KeyInit, Mac};
 use otaru_api::{Api, ApiConfig, Limits, PushLimits};
+use otaru_engine::{PushBecame, PushSettled};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::sync::oneshot;
 
 use crate::client::{Stage, refused};
-use crate::house::eventually;
+use crate::house::{Gadget, Registered, eventually};
 
 /// An application that is told, with what it answers.
 #[derive(Clone)]
@@ -128,6 +129,27 @@ async fn a_rule_is_made_switched_on_changed_listed_and_deleted() {
         (&on["active"], &on["rule_name"], &on["description"]),
         (&json!(true), &json!("tasks"), &json!("campaign state"))
     );
+    let with = json!({"description": "d", "where": "resource='batchtask'", "select": "*"});
+    let changed = stage.put(&path, with).await.ok(200);
+    assert_eq!((&changed["where"], &changed["select"]), (&json!("resource='batchtask'"), &json!("*")));
+    let named = json!({"rule_name": "tasks", "subject": {"resource": "batchtask"}});
+    assert_eq!(stage.put(&path, named).await.ok(200), changed, "nothing is cleared by not being there");
+    let nothing = json!({"description": "", "where": "", "select": "", "rule_name": ""});
+    let cleared = stage.put(&path, nothing).await.ok(200);
+    for name in ["description", "where", "select"] {
+        assert!(cleared.get(name).is_none(), "{name}: {cleared}");
+    }
+    assert_eq!(cleared["rule_name"], "tasks");
+    for (subject, named) in [
+        (json!({"resource": "device"}), "`subject.resource`"),
+        (json!({"resource": "batchtask", "event": "create"}), "`subject.event`"),
+    ] {
+        let answer = stage.put(&path, json!({"subject": subject, "active": false})).await;
+        let message = refused(&answer, 400, "IOTDA.000006");
+        assert!(message.contains(named), "{message}");
+    }
+    let on = stage.put(&path, json!({"description": "campaign state"})).await.ok(200);
+    assert_eq!(on["active"], true, "what was refused has changed nothing");
     rule(&stage, "device", json!({"app_type": "APP", "app_id": stage.project, "select": "*"})).await;
     let all = stage.get("/routing-rule/rules").await.ok(200);
     assert_eq!((&all["count"], all["rules"].as_array().unwrap().len()), (&json!(2), 2));
@@ -162,6 +184,8 @@ async fn a_rule_is_made_switched_on_changed_listed_and_deleted() {
     }
     let moved = stage.put(&action_path, action(rule_id, "http://127.0.0.1:9/x")).await.ok(200);
     assert_eq!(moved["channel_detail"]["http_forwarding"]["url"], "http://127.0.0.1:9/x");
+    let elsewhere = stage.put(&action_path, action("another", "http://127.0.0.1:9/y")).await;
+    assert!(refused(&elsewhere, 400, "IOTDA.000006").contains("`rule_id`"));
     assert_eq!(stage.delete(&path).await.status, 204);
     for gone in [&path, &action_path] {
         refused(&stage.get(gone).await, 404, "IOTDA.010002");
@@ -328,6 +352,51 @@ async fn what_an_application_refuses_is_kept_aside_with_the_reason() {
     assert!(letter["body"].as_str().unwrap().contains("\"one\""));
     assert_eq!(receiver.bodies().len(), 3);
     stage.house.viewer().get("/api/v1/rules/none/dead-letters").await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn after_a_long_outage_it_is_still_the_third_refusal_that_is_final() {
+    let stage = Stage::open().await;
+    stage.furnish(&["n1"]).await;
+    let receiver = Receiver::open().await;
+    receiver.answers(StatusCode::GONE);
+    let rule = telling(&stage, &receiver, "device", json!({})).await;
+    stage.put("/devices/pump_n1", json!({"device_name": "one"})).await.ok(200);
+    // As after nearly a day without an answer.
+    let engine = &stage.house.engine;
+    let action = engine.push_actions(None).await.unwrap()[0].key;
+    let due = engine.pushes_due(action, 1).await.unwrap()[0];
+    let settled = PushSettled { due, became: PushBecame::Failed { weight: 479 } };
+    engine.settle_pushes(action, vec![settled]).await.unwrap();
+    let _telling = Telling::begin(&stage).await;
+    let path = format!("/api/v1/rules/{rule}/dead-letters");
+    eventually(async || {
+        let letters = stage.house.viewer().get(&path).await.ok(200);
+        (letters["items"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.bodies().len(), 3);
+}
+
+#[tokio::test]
+async fn a_task_that_stops_is_told_again_when_its_last_device_has_ended() {
+    let stage = Stage::open().await;
+    stage.product("pump").await;
+    let device = stage.device("n1").await;
+    let secret = device["auth_info"]["secret"].as_str().unwrap().to_owned();
+    let package = stage.package("2.0").await;
+    let _telling = Telling::begin(&stage).await;
+    let receiver = Receiver::open().await;
+    telling(&stage, &receiver, "batchtask", json!({})).await;
+    let mut gadget =
+        Gadget::connect(&stage.house, &Registered { device_id: "pump_n1".to_owned(), secret }).await;
+    let task = task(&stage, &package, &["pump_n1"]).await;
+    gadget.runs("1.0").await;
+    gadget.told_by("upgrade_v2").await;
+    let is = |status: &'static str| move |body: &Value| body["notify_data"]["body"]["status"] == status;
+    receiver.hears(is("Processing")).await;
+    stage.post(&format!("/batchtasks/{task}/stop"), json!({})).await.ok(200);
+    receiver.hears(is("Stopped")).await;
 }
 
 #[tokio::test]

@@ -150,11 +150,18 @@ async fn targets_that_are_no_devices_of_the_product_fail_and_the_others_go() {
     assert_eq!(only("target=pump_none").await, (1, 1));
     assert_eq!(only("target=pump_n1&task_detail_status=Fail").await, (0, 0));
     assert_eq!(only("target=pump_never").await, (0, 0));
+    assert_eq!(only("target=pump_none&task_detail_status=Processing").await, (0, 0));
 
     let stopped = stage.call(Method::POST, &format!("/batchtasks/{task}/stop"), None).await.ok(200);
     assert_eq!(stopped["targets"], json!([{"target": "pump_n1", "status": "success"}]));
     let shown = when(&stage, &task, "Stopped").await;
     assert_eq!(shown["batchtask"]["task_progress"], progress(&[("stopped", 1), ("fail", 2)]));
+    // A device that was deleted stays in its tasks, also when another one has its id.
+    assert_eq!(stage.delete("/devices/pump_n1").await.status, 204);
+    assert_eq!(only("target=pump_n1").await, (1, 1));
+    stage.device("n1").await;
+    assert_eq!(only("target=pump_n1&task_detail_status=Stopped").await, (1, 1));
+    assert_eq!(only("target=pump_n1&task_detail_status=Fail").await, (0, 0));
     refused(&stage.post(&format!("/batchtasks/{task}/retry"), json!({})).await, 403, "IOTDA.000103");
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod import;
 mod master_key;
 mod pages;
+mod pushes;
 mod renewal;
 mod running;
 mod serve;

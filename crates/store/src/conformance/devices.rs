@@ -7,8 +7,8 @@ use otaru_core::deployment::OutcomeKind;
 
 use super::world::{Must, NOW, PRODUCT, World, finished, id, new_device, released, tags};
 use crate::{
-    Auth, DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError, TagsChange,
-    Targets,
+    Auth, CampaignKey, DeviceFilter, DeviceKey, DevicePatch, DeviceState, Fault, NewDevice, Page, StoreError,
+    TagsChange, Targets,
 };
 
 pub(super) async fn a_device_is_found_by_its_id_and_its_key(world: &World) {
@@ -141,8 +141,16 @@ pub(super) async fn the_deployments_of_a_deleted_device_keep_its_id(world: &Worl
     world.store.delete_device(&world.actor, &id("device1"), NOW).await.must();
     let history = world.store.deployments_of_device(device, 10).await.must();
     assert_eq!(history.len(), 1);
+    let gone =
+        async |campaign, device_id| world.store.deployment_of_gone(campaign, &id(device_id)).await.must();
+    assert_eq!(gone(campaign, "device1").await.as_ref(), Some(&history[0]));
+    assert_eq!((gone(campaign, "none").await, gone(CampaignKey(99), "device1").await), (None, None));
     assert_eq!((&history[0].device_id, history[0].campaign_id.as_str()), (&id("device1"), "c1"));
-    world.device("device1").await;
+    let again = world.device("device1").await;
+    assert_eq!(gone(campaign, "device1").await.map(|record| record.row.device), Some(device));
+    let later = world.filled("c2", &released(9)).await;
+    assert_eq!(gone(later, "device1").await, None, "one that is there is not gone");
+    assert!(world.store.deployment_of(later, again).await.must().is_some());
     assert_eq!(world.store.deployment_of(campaign, device).await.must().must().device_id, id("device1"));
 }
 

@@ -3,6 +3,7 @@
 //! The sentences are the names of the functions; each gets a store of its own, newly made and booted.
 
 mod actions;
+mod alike;
 mod applications;
 mod batches;
 mod campaigns;
@@ -81,6 +82,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
         pushes:
             a_rule_and_its_actions_are_made_changed_and_deleted,
             what_changes_is_due_once_until_it_was_told,
+            a_task_is_due_again_when_the_last_of_it_has_ended,
             a_rule_that_is_not_in_force_makes_nothing_due,
             what_was_not_taken_is_kept_the_newest_first;
         keys:
@@ -178,5 +180,7 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_group_goes_at_once_and_its_members_afterwards;
         random:
             counters_are_what_a_recount_says_after_any_history;
+        alike:
+            what_applications_do_leads_to_the_same_in_every_store;
     }
 }

@@ -1,8 +1,9 @@
 //! What applications are to be told.
 
 use otaru_core::campaign::CampaignState;
+use otaru_core::deployment::OutcomeKind;
 
-use super::world::{Must, NOW, World, id, new_device, released};
+use super::world::{Must, NOW, World, finished, id, new_device, offered, released};
 use crate::{
     CampaignKey, DevicePatch, Newest, PushAction, PushActionKey, PushBecame, PushDead, PushDue, PushRule,
     PushRuleKey, PushSettled, PushSubject, StoreError,
@@ -124,6 +125,34 @@ pub(super) async fn what_changes_is_due_once_until_it_was_told(world: &World) {
     assert_eq!(due(world, of_campaigns).await, [changed], "what was told was how it had been");
     settle(changed, PushBecame::Told).await;
     assert_eq!(due(world, of_campaigns).await, []);
+}
+
+pub(super) async fn a_task_is_due_again_when_the_last_of_it_has_ended(world: &World) {
+    let store = &world.store;
+    let devices = [world.device("d1").await, world.device("d2").await];
+    let action = telling(world, "campaigns", PushSubject::Campaign).await;
+    let campaign = running(world).await;
+    for device in devices {
+        world.put(campaign, device, offered(9)).await.must();
+        told(world, action).await;
+    }
+    let (from, to) = ([CampaignState::Running], CampaignState::Cancelled);
+    store.move_campaign(&world.actor, campaign, &from, to, None, NOW).await.must();
+    assert_eq!(told(world, action).await, 1, "it stops");
+    // Nothing about the campaign changes from here on but where its deployments are.
+    world.put(campaign, devices[0], finished(OutcomeKind::Cancelled)).await.must();
+    told(world, action).await;
+    world.put(campaign, devices[1], finished(OutcomeKind::Cancelled)).await.must();
+    assert_eq!(told(world, action).await, 1, "it has stopped");
+    assert_eq!(told(world, action).await, 0);
+}
+
+/// Tells everything that is due; answers how much that was.
+async fn told(world: &World, action: PushActionKey) -> usize {
+    let all = due(world, action).await;
+    let settled = all.iter().map(|due| PushSettled { due: *due, became: PushBecame::Told }).collect();
+    world.store.settle_pushes(action, settled, NOW).await.must();
+    all.len()
 }
 
 pub(super) async fn a_rule_that_is_not_in_force_makes_nothing_due(world: &World) {

@@ -133,7 +133,7 @@ async fn holds(world: &World, campaigns: &[CampaignKey], devices: &[DeviceKey], 
 }
 
 /// A small generator of numbers that look random (xorshift): the same seed gives the same history.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -142,7 +142,7 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0
     }
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         (self.next() >> 11) as usize % sides
     }
 }

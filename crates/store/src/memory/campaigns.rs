@@ -6,10 +6,11 @@ use std::sync::Arc;
 use otaru_core::WallTime;
 use otaru_core::campaign::CampaignState;
 use otaru_core::deployment::{Deployment, Label};
+use otaru_proto::DeviceId;
 
 use super::devices::has_tags;
 use super::packages::after;
-use super::tables::{Campaign, Tables};
+use super::tables::{Campaign, Device, Tables};
 use crate::error::StoreError;
 use crate::limits::{CODES_MAX, COUNTED_MAX};
 use crate::rows::*;
@@ -509,6 +510,17 @@ impl Tables {
             records.extend(self.deployment(*key)?);
         }
         Ok(records)
+    }
+
+    pub(crate) fn deployment_of_gone(
+        &self,
+        campaign: CampaignKey,
+        device_id: &DeviceId,
+    ) -> Result<Option<DeploymentRecord>, StoreError> {
+        let was_called = |device: &Device| device.deleted && device.row.device_id == *device_id;
+        let gone = self.devices.iter().filter(|(_, device)| was_called(device));
+        let latest = gone.filter_map(|(key, _)| self.latest_run(campaign, *key)).max();
+        latest.map_or(Ok(None), |key| self.deployment(key))
     }
 
     pub(crate) fn deployments_of_device(

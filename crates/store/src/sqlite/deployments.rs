@@ -1,6 +1,7 @@
 //! Deployments: single ones, and lists of them.
 
 use otaru_core::ServiceTime;
+use otaru_proto::DeviceId;
 use rusqlite::{Connection, Row};
 
 use super::Reading;
@@ -118,6 +119,15 @@ impl Reading<'_> {
         self.conn.all(&sql, (device, campaign, limit), deployment_record)
     }
 
+    pub(crate) fn deployment_of_gone(
+        &self,
+        campaign: CampaignKey,
+        device_id: &DeviceId,
+    ) -> Result<Option<DeploymentRecord>, StoreError> {
+        let found = self.conn.all(&of_gone(), (campaign, device_id.as_str()), deployment_record)?;
+        Ok(found.into_iter().max_by_key(|record| record.row.key))
+    }
+
     pub(crate) fn deployments_of_device(
         &self,
         device: DeviceKey,
@@ -126,6 +136,11 @@ impl Reading<'_> {
         let sql = records_where("t.device = ?1 ORDER BY t.key DESC LIMIT ?2");
         self.conn.all(&sql, (device, limit), deployment_record)
     }
+}
+
+/// Deployments of devices that had an id until they were deleted: a walk over those of the campaign.
+pub(super) fn of_gone() -> String {
+    records_where("t.campaign = ?1 AND t.replaced = 0 AND d.device_id = ?2 AND d.deleted_at IS NOT NULL")
 }
 
 fn records_where(condition: &str) -> String {

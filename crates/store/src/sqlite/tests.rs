@@ -300,6 +300,7 @@ async fn every_hot_question_has_its_index() {
         (batch::DUE.to_owned(), "deployment_due"),
         (deployments::NEXT_WAKE.to_owned(), "deployment_due"),
         (actions::LATEST_OF.to_owned(), "deployment_once"),
+        (deployments::of_gone(), "deployment_listed"),
         (campaigns::START_DUE.to_owned(), "campaign_scheduled"),
         (campaigns::NEXT_START.to_owned(), "campaign_scheduled"),
         (devices::KEY_OF.to_owned(), "device_by_id"),

@@ -103,6 +103,18 @@ fn said() -> [(&'static str, Value); 4] {
     ]
 }
 
+/// The same where a rule is changed: empty text clears all but the name.
+fn said_anew() -> Named {
+    let mut members = said();
+    for (_, schema) in members.iter_mut().skip(1) {
+        schema["minLength"] = 0.into();
+        let says = schema["description"].as_str().unwrap_or_default();
+        schema["description"] = format!("{says} Empty text clears it.").trim().into();
+    }
+    members[2].1["pattern"] = r"^([ \t\n]*\*[ \t\n]*)?$".into();
+    members.to_vec()
+}
+
 /// Whose things a rule is about.
 fn of_whom() -> [(&'static str, Value); 2] {
     [("app_type", about(word(APP_TYPES), "`APP` needs `app_id`.")), ("app_id", ID.schema())]
@@ -157,17 +169,22 @@ pub(super) fn shapes() -> Named {
     let all_of_rule = [&said()[..], &of_whom()].concat();
     let new_rule = object(&[("subject", subject())], &all_of_rule);
     let in_force = ("active", truth());
+    let its_subject = ("subject", about(subject(), "The one it has."));
+    let changed = [&said_anew()[..], &of_whom(), &[in_force.clone(), its_subject]].concat();
     let shown_subject = ("subject", object(&[("resource", text()), ("event", text())], &[]));
     let said_shown = ["rule_name", "description", "select", "where", "app_id"].map(|name| (name, text()));
     let shown_detail = detail_of(object(&[("url", text())], &kept_of_action()));
     let ids = || ("rule_id", text());
     vec![
         ("NewRule", needs(new_rule, "app_type", "APP".into(), "app_id")),
-        ("RuleChange", object(&[], &[&all_of_rule[..], std::slice::from_ref(&in_force)].concat())),
+        ("RuleChange", object(&[], &changed)),
         ("Rule", object(&[ids(), in_force, shown_subject, ("app_type", word(APP_TYPES))], &said_shown)),
         ("RulePage", page("rules", "Rule")),
         ("NewAction", object(&[&[("rule_id", ID.schema())][..], &asked_of_action(true)].concat(), &[])),
-        ("ActionChange", object(&asked_of_action(false), &[])),
+        (
+            "ActionChange",
+            object(&asked_of_action(false), &[("rule_id", about(ID.schema(), "The one it has."))]),
+        ),
         (
             "Action",
             object(
