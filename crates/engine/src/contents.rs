@@ -71,7 +71,7 @@ pub(crate) async fn read(shared: Arc<Shared>) {
                 let (task, is_done) = match done {
                     Ok((task, (_, Ok(is_done)))) => (task, is_done),
                     Ok((task, (key, Err(error)))) => {
-                        tracing::warn!(package = key.0, %error, "what became of a package could not be noted");
+                        tracing::warn!(package_key = key.0, %error, "what became of a package could not be noted");
                         (task, false)
                     }
                     Err(failed) => {
@@ -118,11 +118,11 @@ impl Shared {
             let package_id = &row.package_id;
             match outcome {
                 ReadOutcome::Kept(_) => tracing::info!(%package_id, "the bytes of a package are kept"),
-                ReadOutcome::Delayed(problem) => {
-                    tracing::warn!(%package_id, %problem, "the bytes of a package cannot be read yet; it is tried again");
+                ReadOutcome::Delayed(error) => {
+                    tracing::warn!(%package_id, %error, "the bytes of a package cannot be read yet; it is tried again");
                 }
-                ReadOutcome::Refused(problem) => {
-                    tracing::warn!(%package_id, %problem, "a package is invalid, and no device is told of it");
+                ReadOutcome::Refused(error) => {
+                    tracing::warn!(%package_id, %error, "a package is invalid, and no device is told of it");
                 }
             }
             if row.content.is_ready() {

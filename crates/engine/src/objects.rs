@@ -224,8 +224,10 @@ impl Engine {
 async fn find_file(root: &Path, path: &Path) -> Result<FoundObject, Why> {
     let failed = |cause: io::Error| Why::of_io(&cause);
     let path = root.join(path);
-    let (root, path) =
-        tokio::try_join!(tokio::fs::canonicalize(root), tokio::fs::canonicalize(&path)).map_err(failed)?;
+    // That one was there when the configuration was read.
+    let root = tokio::fs::canonicalize(root).await;
+    let root = root.map_err(|cause| Why::Unreadable(format!("the directory of the bucket: {cause}")))?;
+    let path = tokio::fs::canonicalize(&path).await.map_err(failed)?;
     if !path.starts_with(&root) {
         return Err(Why::Missing);
     }
