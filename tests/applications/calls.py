@@ -23,7 +23,7 @@ OFFERED = """
     reset_fingerprint change_gateway list_device_groups_by_device search_devices
     add_device_group list_device_groups show_device_group update_device_group delete_device_group
     create_or_delete_device_in_group show_devices_in_group tag_device untag_device list_resources_by_tags
-    show_applications show_application
+    show_applications show_application add_application update_application delete_application
     create_ota_package list_ota_package_info show_ota_package delete_ota_package
     create_batch_task list_batch_tasks show_batch_task stop_batch_task retry_batch_task delete_batch_task confirm_batch_task
     create_routing_rule list_routing_rules show_routing_rule update_routing_rule delete_routing_rule
@@ -171,6 +171,56 @@ def there_is_one_default_resource_space(s):
     check(space in s.ask("show_applications")["applications"], "it is in the list of all")
     check(space not in s.ask("show_applications", default_app=False)["applications"], "it is not among the others")
     same(s.ask("show_application", app_id=space["app_id"]), space, "it is shown as it is listed")
+
+
+def a_resource_space_is_made_renamed_and_deleted(s):
+    name = s.name("north")
+    made = s.ask("add_application", body=v5.AddApplication(app_name=name))
+    same(sorted(made), ["app_id", "app_name", "create_time", "default_app"], "all members")
+    has(made, app_name=name, default_app=False)
+    looks(made["app_id"], "[A-Za-z0-9_-]{1,36}", "app_id")
+    same(s.ask("show_application", app_id=made["app_id"]), made, "it is shown as it was made")
+    check(made in s.ask("show_applications", default_app=False)["applications"], "it is among the others")
+    s.refused(400, None, "add_application", body=v5.AddApplication(app_name=name))
+    s.refused(400, "IOTDA.000006", "add_application", body=v5.AddApplication(app_name=""))
+    other = s.name("south")
+    same(s.ask("update_application", app_id=made["app_id"], body=v5.UpdateApplicationDTO(app_name=other)),
+         {**made, "app_name": other}, "it has another name")
+    product = s.product(app_id=made["app_id"])
+    s.refused(403, None, "delete_application", app_id=made["app_id"])
+    s.ask("delete_product", product_id=product)
+    s.ask("delete_application", app_id=made["app_id"])
+    s.refused(403, "IOTDA.001000", "show_application", app_id=made["app_id"])
+    s.refused(403, "IOTDA.001000", "delete_application", app_id=made["app_id"])
+    s.refused(403, None, "delete_application", app_id=s.app_id())
+
+
+def things_are_in_the_resource_space_of_their_product(s):
+    space = s.ask("add_application", body=v5.AddApplication(app_name=s.name("space")))
+    app_id, app_name = space["app_id"], space["app_name"]
+    product, elsewhere = s.product(app_id=app_id), s.product()
+    has(s.ask("show_product", product_id=product, app_id=app_id), app_id=app_id, app_name=app_name)
+    device, other = s.device(product), s.device(elsewhere)
+    has(device, app_id=app_id, app_name=app_name)
+    has(other, app_id=s.app_id())
+    package = s.ask("create_ota_package", body=package_body(s, product, app_id=app_id))
+    has(package, app_id=app_id)
+    task = s.task(package["package_id"], [device["device_id"]], app_id=app_id)
+    grouped = s.ask("add_device_group", body=v5.AddDeviceGroupDTO(name=s.name("group"), app_id=app_id))["group_id"]
+    ids = lambda call, rows, name, **query: [row[name] for row in s.ask(call, app_id=app_id, **query)[rows]]
+    same(ids("list_products", "products", "product_id"), [product], "its products")
+    same(ids("list_devices", "devices", "device_id"), [device["device_id"]], "its devices")
+    same(ids("list_device_groups", "device_groups", "group_id"), [grouped], "its groups")
+    same(ids("list_ota_package_info", "packages", "package_id", package_type="firmwarePackage"), [package["package_id"]],
+         "its packages")
+    same(ids("list_batch_tasks", "batchtasks", "task_id", task_type="firmwareUpgrade"), [task], "its tasks")
+    found = s.ask("search_devices", body=v5.SearchSql(sql=f"select * from device where app_id = '{app_id}'"))["devices"]
+    same([row["device_id"] for row in found], [device["device_id"]], "its devices, searched for")
+    missing = lambda call, **parameters: s.refused(404, None, call, **parameters)
+    missing("show_product", product_id=elsewhere, app_id=app_id)
+    missing("add_device", body=v5.AddDevice(node_id=s.name("node"), product_id=elsewhere, app_id=app_id))
+    missing("create_ota_package", body=package_body(s, elsewhere, app_id=app_id))
+    missing("create_batch_task", body=s.task_body(s.package(elsewhere), [other["device_id"]], app_id=app_id))
 
 
 def an_unknown_resource_space_is_refused_everywhere(s):

@@ -15,7 +15,7 @@ use otaru_store::{
     CampaignKey, CampaignRow, Counts, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact,
     DeviceKey, DeviceRecord, DeviceSearch, GroupKey, GroupRow, KnownDevice, NewContent, Newest,
     NewestDevices, NewestPackages, ObjectPlace, PackageKey, PackageRow, ProductKey, ProductRow, SearchPage,
-    StoreError, Thing, Total,
+    SpaceKey, Spaces, StoreError, Thing, Total,
 };
 
 use crate::campaigns::{CampaignError, CampaignRequest};
@@ -40,11 +40,12 @@ impl Engine {
         by: &Operator,
         product_id: Option<String>,
         name: &str,
+        space: Option<SpaceKey>,
         members: String,
     ) -> Result<ProductRow, DeviceError> {
         let now = self.shared.clock.wall();
         let (product_id, name) = self.check_product(product_id, name)?;
-        Ok(self.shared.store.create_product_with(&by.actor, &product_id, &name, members, now).await?)
+        Ok(self.shared.store.create_product_with(&by.actor, &product_id, &name, space, members, now).await?)
     }
 
     /// Gives a product another name if given, and each of `members`, a JSON object, in place of the one with the same name.
@@ -167,10 +168,11 @@ impl Engine {
         &self,
         by: &Operator,
         request: GroupRequest,
+        space: Option<SpaceKey>,
         members: String,
     ) -> Result<GroupRow, GroupError> {
         let (group, now) = self.check_group(request)?;
-        Ok(self.shared.store.create_group_with(&by.actor, group, members, now).await?)
+        Ok(self.shared.store.create_group_with(&by.actor, group, space, members, now).await?)
     }
 
     /// As [`create_campaign`](Engine::create_campaign).
@@ -279,10 +281,11 @@ impl Engine {
     /// The store could not be read.
     pub async fn newest_products(
         &self,
+        spaces: Spaces,
         name: Option<String>,
         page: Newest<ProductKey>,
     ) -> Result<(Vec<ProductRow>, Total), StoreError> {
-        self.shared.store.newest_products(name, page).await
+        self.shared.store.newest_products(spaces, name, page).await
     }
 
     /// Packages, the newest first, and how many there are.
@@ -305,10 +308,11 @@ impl Engine {
     /// The store could not be read.
     pub async fn newest_groups(
         &self,
+        spaces: Spaces,
         name: Option<String>,
         page: Newest<GroupKey>,
     ) -> Result<(Vec<GroupRow>, Total), StoreError> {
-        self.shared.store.newest_groups(name, page).await
+        self.shared.store.newest_groups(spaces, name, page).await
     }
 
     /// The groups that a device is in.
@@ -435,11 +439,12 @@ impl Engine {
     /// The store could not be read.
     pub async fn newest_campaigns(
         &self,
+        spaces: Spaces,
         kind: PackageKind,
         states: Option<Vec<CampaignState>>,
         page: Newest<CampaignKey>,
     ) -> Result<(Vec<(CampaignRow, Counts)>, Total), StoreError> {
-        self.shared.store.newest_campaigns(kind, states, page).await
+        self.shared.store.newest_campaigns(spaces, kind, states, page).await
     }
 
     /// The newest campaign whose id is smaller than this one.

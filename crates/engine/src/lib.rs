@@ -50,6 +50,7 @@ mod reading;
 mod results;
 mod sessions;
 mod settings;
+mod spaces;
 mod tickets;
 mod tokens;
 mod told;
@@ -83,6 +84,7 @@ pub use packages::{PackageError, PackageRequest};
 pub use results::{ResultView, Results};
 pub use sessions::{Delivery, Session};
 pub use settings::{Retention, Settings};
+pub use spaces::SpaceError;
 pub use tokens::{NewToken, Operator, TokenError};
 pub use told::Told;
 pub use views::{CodeSays, DeploymentView, DeviceStatus, DeviceView, FailuresView, ReportView};
@@ -94,5 +96,5 @@ pub use otaru_store::{
     GroupRow, KnownDevice, LogRow, Manifest, NewContent, Newest, NewestDevices, NewestPackages, ObjectPlace,
     OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey,
     PushBecame, PushDead, PushDue, PushRule, PushRuleKey, PushSettled, PushSubject, ReportSeq, Role,
-    StoreError, TagCondition, TagsChange, TextIs, Thing, TokenRow, Total,
+    SpaceKey, SpaceRow, Spaces, StoreError, TagCondition, TagsChange, TextIs, Thing, TokenRow, Total,
 };

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Characters of the name of a resource space: as of other names.
+pub const SPACE_NAME_CHARS_MAX: usize = 64;
+
 /// How long a token is good that an application gets for its access key: as published, a day.
 pub const APPLICATION_TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 

@@ -17,6 +17,9 @@ pub const PROPERTY_BYTES_KEPT: usize = 64 * 1024;
 /// With lines of four kilobytes, which is the most that is read of one, they stay below half a megabyte a device.
 pub const LOG_LINES_KEPT: u32 = 100;
 
+/// Resource spaces, with the default one: as many as published. Every list of an application reads them all.
+pub const SPACES_MAX: u64 = 10;
+
 /// Rules by which applications are told. Each costs a look at every change of its subject.
 pub const PUSH_RULES_MAX: u64 = 100;
 

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::StoreError;
 
 mod packages;
+mod spaces;
 
 pub use packages::*;
+pub use spaces::*;
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -46,6 +48,8 @@ keys! {
     ActionKey;
     /// A group of devices, inside the store. Never given to another group.
     GroupKey;
+    /// A resource space, inside the store.
+    SpaceKey;
     /// A rule by which applications are told, inside the store.
     PushRuleKey;
     /// Where to a rule tells, inside the store.
@@ -262,6 +266,8 @@ pub struct NewestDevices {
     pub until: Option<WallTime>,
     /// Only with at least one of these tags.
     pub any_tag: Vec<(String, String)>,
+    /// Only of products in these resource spaces.
+    pub spaces: Spaces,
 }
 
 /// What devices are searched for.
@@ -301,6 +307,8 @@ pub enum DeviceFact {
     Text(DeviceText, TextIs),
     /// It is an instance of one of these products, by public id.
     Product(Vec<String>),
+    /// Its product is in one of these resource spaces; `None` is the default one.
+    Space(Vec<Option<SpaceKey>>),
     /// One of these reaches it: its gateway or, for a device without one, itself.
     Gateway(Vec<DeviceId>),
     /// It is a member of one of these groups, by public id.
@@ -370,6 +378,8 @@ pub struct NewestPackages {
     pub product_id: Option<String>,
     /// Only of this version.
     pub version: Option<String>,
+    /// Only of products in these.
+    pub spaces: Spaces,
 }
 
 /// What the store knew when it was opened.
@@ -403,6 +413,8 @@ pub struct ProductRow {
     pub product_id: String,
     /// For people.
     pub name: String,
+    /// The resource space that it is in; `None`: the default one. It stays there.
+    pub space: Option<SpaceKey>,
     /// When it was made.
     pub created_at: WallTime,
 }
@@ -659,6 +671,8 @@ pub struct GroupRow {
     pub description: String,
     /// How many devices are in it.
     pub members: u64,
+    /// The resource space that it is in; `None`: the default one. It stays there.
+    pub space: Option<SpaceKey>,
     /// When it was made.
     pub created_at: WallTime,
 }

@@ -556,6 +556,52 @@ pub(crate) fn no_child(device_id: &otaru_proto::DeviceId) -> StoreError {
     StoreError::Missing { what: "child", id: device_id.to_string() }
 }
 
+/// Resource spaces.
+pub(crate) mod space {
+    use crate::error::StoreError;
+    use crate::limits::SPACES_MAX;
+    use crate::rows::{PushRule, SpaceKey, SpaceRow};
+
+    /// Whether there may be one more beside `all`, with this id and name.
+    pub(crate) fn check_new(all: &[SpaceRow], space_id: &str, name: &str) -> Result<(), StoreError> {
+        // The default one has no row.
+        super::push::check_room("resource spaces", all.len() as u64 + 1, SPACES_MAX)?;
+        if all.iter().any(|row| row.space_id == space_id) {
+            return Err(StoreError::Exists { what: "resource space", id: space_id.to_owned() });
+        }
+        check_name(all, name)
+    }
+
+    /// Whether none of `all` has this name.
+    pub(crate) fn check_name(all: &[SpaceRow], name: &str) -> Result<(), StoreError> {
+        if all.iter().any(|row| row.name == name) {
+            return Err(StoreError::Exists { what: "resource space with the name", id: name.to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn find(all: &[SpaceRow], space_id: &str) -> Result<SpaceRow, StoreError> {
+        let missing = || StoreError::Missing { what: "resource space", id: space_id.to_owned() };
+        all.iter().find(|row| row.space_id == space_id).cloned().ok_or_else(missing)
+    }
+
+    /// Whether something may be put into it.
+    pub(crate) fn check_there(all: &[SpaceRow], space: Option<SpaceKey>) -> Result<(), StoreError> {
+        match space {
+            Some(key) if !all.iter().any(|row| row.key == key) => {
+                Err(StoreError::Missing { what: "resource space", id: format!("with key {}", key.0) })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a rule names this space among its members.
+    pub(crate) fn is_of_rule(rule: &PushRule, space_id: &str) -> bool {
+        let members: serde_json::Value = serde_json::from_str(&rule.members).unwrap_or_default();
+        members["app_id"] == space_id
+    }
+}
+
 pub(crate) mod action {
     pub(crate) const PRODUCT_CREATED: &str = "product_created";
     pub(crate) const PRODUCT_CHANGED: &str = "product_changed";
@@ -590,6 +636,9 @@ pub(crate) mod action {
     pub(crate) const GROUP_DELETED: &str = "group_deleted";
     pub(crate) const GROUP_MEMBERS_ADDED: &str = "group_members_added";
     pub(crate) const GROUP_MEMBERS_REMOVED: &str = "group_members_removed";
+    pub(crate) const SPACE_CREATED: &str = "space_created";
+    pub(crate) const SPACE_CHANGED: &str = "space_changed";
+    pub(crate) const SPACE_DELETED: &str = "space_deleted";
     pub(crate) const TOKEN_ADDED: &str = "token_added";
     pub(crate) const TOKEN_REVOKED: &str = "token_revoked";
 }

@@ -63,6 +63,7 @@ mod applications;
 mod groups;
 mod keys;
 mod pushes;
+mod spaces;
 
 /// Opening, and the store as a whole.
 impl Store {

@@ -7,11 +7,12 @@
 use axum::extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
-use otaru_engine::{Engine, Faulty, Kind, Operator, Role, Signer};
+use otaru_engine::{Engine, Faulty, Kind, Operator, Role, Signer, Spaces};
 
-use super::input::{Fields, ID};
+use super::apps::Apps;
+use super::input::Fields;
 use super::paging::Paging;
-use super::refusal::{FORBIDDEN, INVALID, NO_SPACE, TOKEN, UNKNOWN_CALLER, of_body, of_engine};
+use super::refusal::{FORBIDDEN, INVALID, TOKEN, UNKNOWN_CALLER, of_body, of_engine};
 use super::signature::{SignatureError, Signed, pairs};
 use crate::body::read_whole;
 use crate::caller::{bearer, role_name};
@@ -88,26 +89,14 @@ impl Call {
         Fields::of(&self.body)
     }
 
-    /// The space that a call names, which has to be the one there is.
-    pub(super) fn space(&self, app_id: Option<&str>) -> Result<(), Problem> {
-        match app_id {
-            None => Ok(()),
-            Some(app_id) if app_id == self.app_id() => Ok(()),
-            Some(app_id) => {
-                ID.check("app_id", app_id)?;
-                Err(NO_SPACE.because(format!("The one of this project is {}.", self.app_id())))
-            }
-        }
+    /// The resource spaces as they are now.
+    pub(super) async fn apps(&self) -> Result<Apps, Problem> {
+        Apps::of(&self.engine).await
     }
 
-    /// Checks `app_id` of the query.
-    pub(super) fn asked_space(&self) -> Result<(), Problem> {
-        self.space(self.asked("app_id"))
-    }
-
-    /// The space that everything is in.
-    pub(super) fn app_id(&self) -> &str {
-        self.engine.project_id()
+    /// The spaces that `app_id` of the query names; all where there is none.
+    pub(super) fn asked_spaces(&self, apps: &Apps) -> Result<Spaces, Problem> {
+        apps.asked(self.asked("app_id"))
     }
 }
 

@@ -6,13 +6,14 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use otaru_engine::{
-    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, Engine, NewestDevices, StoreError,
-    Thing,
+    Auth, DeviceChange, DeviceError, DeviceKey, DeviceRequest, DeviceView, Engine, NewestDevices, ProductRow,
+    StoreError, Thing,
 };
 use otaru_proto::DeviceId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::apps::Apps;
 use super::call::Call;
 use super::groups::GroupView;
 use super::input::{self, DEVICE_ID, Fields, ID, NODE_ID, SECRET, millis, name, prose, seconds};
@@ -50,8 +51,14 @@ struct Listed {
 async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let by = call.change()?;
     let mut fields = call.fields()?;
-    call.space(fields.text("app_id", ID)?.as_deref())?;
+    let app_id = fields.text("app_id", ID)?;
     let (node_id, product_id) = (fields.needed("node_id", NODE_ID)?, fields.needed("product_id", ID)?);
+    if let Some(app_id) = &app_id {
+        let apps = call.apps().await?;
+        apps.named(app_id)?;
+        let product = call.engine.product(&product_id).await.map_err(of_store)?;
+        apps.check(Some(app_id), &product.ok_or_else(|| NO_PRODUCT.plain())?)?;
+    }
     let mut kept = Map::new();
     let mut proof = fields.object("auth_info")?;
     let (auth, secret, fingerprint) = match &mut proof {
@@ -133,8 +140,7 @@ fn refused(error: DeviceError) -> Problem {
 pub(super) async fn told(engine: &Engine, device: &DeviceView) -> Result<Value, Problem> {
     let kept = members::of(engine, Thing::Device(device.record.row.key)).await?;
     let product = engine.product(&device.record.row.product_id).await.map_err(of_store)?;
-    let product_name = product.map(|product| product.name).unwrap_or_default();
-    let mut shown = view(engine.project_id(), device, &product_name, &kept);
+    let mut shown = view(&Apps::of(engine).await?, device, product.as_ref(), &kept);
     times(&mut shown, device, &kept);
     Ok(Value::Object(shown))
 }
@@ -155,16 +161,18 @@ fn times(shown: &mut Map<String, Value>, device: &DeviceView, kept: &Members) {
 }
 
 /// A row of a list.
-fn view(app_id: &str, view: &DeviceView, product_name: &str, kept: &Members) -> Map<String, Value> {
+fn view(apps: &Apps, view: &DeviceView, product: Option<&ProductRow>, kept: &Members) -> Map<String, Value> {
     let (row, state) = (&view.record.row, &view.record.state);
+    let space = Apps::of_product(product);
+    let product_name = product.map_or("", |product| &product.name);
     let gateway_id = view.record.gateway_id.as_ref().unwrap_or(&row.device_id);
     let status = super::words::status(view.status());
     let tags: Vec<Value> =
         row.tags.iter().map(|(key, value)| json!({"tag_key": key, "tag_value": value})).collect();
     let node_type = if row.gateway.is_some() { "ENDPOINT" } else { "GATEWAY" };
     let shown = [
-        ("app_id", Some(Value::from(app_id))),
-        ("app_name", Some(super::apps::NAME.into())),
+        ("app_id", Some(Value::from(apps.id(space)))),
+        ("app_name", Some(apps.name(space).into())),
         ("device_id", Some(row.device_id.as_str().into())),
         ("node_id", Some(row.node_id.clone().into())),
         ("gateway_id", Some(gateway_id.as_str().into())),
@@ -187,8 +195,7 @@ fn view(app_id: &str, view: &DeviceView, product_name: &str, kept: &Members) -> 
 async fn show_one(call: &Call, device: &DeviceView, kept: Members, is_new: bool) -> Result<Value, Problem> {
     let row = &device.record.row;
     let product = call.engine.product(&row.product_id).await.map_err(of_store)?;
-    let product_name = product.map(|product| product.name).unwrap_or_default();
-    let mut shown = view(call.app_id(), device, &product_name, &kept);
+    let mut shown = view(&call.apps().await?, device, product.as_ref(), &kept);
     if row.auth == Auth::X509 || row.sealed_secret.is_some() {
         let auth_type = match row.auth {
             Auth::Secret => "SECRET",
@@ -230,7 +237,7 @@ async fn show(call: Call) -> Result<Json<Value>, Problem> {
 
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    let spaces = call.asked_spaces(&call.apps().await?)?;
     let text = |name: &str| call.asked(name).map(str::to_owned);
     let moment = |name: &str| call.asked(name).map(|text| input::time(name, text)).transpose();
     let (from, until) = (moment("start_time")?, moment("end_time")?);
@@ -253,6 +260,7 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
         name_part: text("device_name"),
         from,
         until,
+        spaces,
         ..NewestDevices::default()
     };
     let (views, total) = call.engine.newest_devices(filter, page).await.map_err(of_store)?;
@@ -264,16 +272,17 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
 pub(super) async fn rows(call: &Call, views: &[DeviceView]) -> Result<Vec<Value>, Problem> {
     let all = views.iter().map(|view| Thing::Device(view.record.row.key)).collect();
     let mut kept = members::all(&call.engine, all).await?;
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let apps = call.apps().await?;
+    let mut products: BTreeMap<String, Option<ProductRow>> = BTreeMap::new();
     let mut rows = Vec::with_capacity(views.len());
     for device in views {
         let product_id = &device.record.row.product_id;
-        if !names.contains_key(product_id) {
+        if !products.contains_key(product_id) {
             let product = call.engine.product(product_id).await.map_err(of_store)?;
-            names.insert(product_id.clone(), product.map(|product| product.name).unwrap_or_default());
+            products.insert(product_id.clone(), product);
         }
         let kept = kept.remove(&Thing::Device(device.record.row.key)).unwrap_or_default();
-        rows.push(Value::Object(view(call.app_id(), device, &names[product_id], &kept)));
+        rows.push(Value::Object(view(&apps, device, products[product_id].as_ref(), &kept)));
     }
     Ok(rows)
 }

@@ -63,7 +63,7 @@ fn refused(error: GroupError) -> Problem {
 async fn create(call: Call) -> Result<(StatusCode, Json<GroupView>), Problem> {
     let by = call.change()?;
     let mut fields = call.fields()?;
-    call.space(fields.text("app_id", ID)?.as_deref())?;
+    let space = call.apps().await?.chosen(fields.text("app_id", ID)?.as_deref())?;
     let request = GroupRequest {
         group_id: Some(super::new_uuid()?),
         name: fields.needed("name", name(64))?,
@@ -81,7 +81,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<GroupView>), Problem> {
             .ok_or_else(|| NO_GROUP.because("`super_group_id` names it."))?;
         kept.insert("super_group_id".to_owned(), above.into());
     }
-    let made = call.engine.create_group_with(by, request, members::text(&kept)).await;
+    let made = call.engine.create_group_with(by, request, space, members::text(&kept)).await;
     Ok((StatusCode::CREATED, Json(GroupView::of(made.map_err(refused)?, kept))))
 }
 
@@ -93,13 +93,13 @@ struct Listed {
 
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    let spaces = call.asked_spaces(&call.apps().await?)?;
     let page = call.paging()?.rows(GroupKey);
     if call.asked_word("group_type", &["STATIC", "DYNAMIC"])? == Some("DYNAMIC") {
         return Ok(Json(Listed { device_groups: Vec::new(), page: PageOf::new(0, None) }));
     }
     let named = call.asked("name").map(str::to_owned);
-    let (rows, total) = call.engine.newest_groups(named, page).await.map_err(of_store)?;
+    let (rows, total) = call.engine.newest_groups(spaces, named, page).await.map_err(of_store)?;
     let last = rows.last().map(|row| row.key.0);
     Ok(Json(Listed { device_groups: GroupView::all(&call, rows).await?, page: PageOf::new(total.n, last) }))
 }

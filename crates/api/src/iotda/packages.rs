@@ -11,6 +11,7 @@ use otaru_proto::PackageKind;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::apps::Apps;
 use super::call::Call;
 use super::input::{Fields, ID, Rule, VERSION, prose, seconds};
 use super::members::{self, Members};
@@ -91,7 +92,9 @@ impl Location {
 async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let by = call.change()?;
     let mut fields = call.fields()?;
-    call.space(Some(&fields.needed("app_id", ID)?))?;
+    let apps = call.apps().await?;
+    let app_id = fields.needed("app_id", ID)?;
+    apps.named(&app_id)?;
     let kind = match fields.word("package_type", PACKAGE_TYPES)? {
         Some(word) => kind_of_package(word)
             .ok_or_else(|| INVALID.because("`package_type` modulePackage is not offered; firmwarePackage and softwarePackage are accepted."))?,
@@ -108,8 +111,9 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let location = Location::take(&mut fields)?;
     kept.insert("obs_location".to_owned(), location.shown);
     // Before anybody is asked for an object in vain.
-    if call.engine.product(&product_id).await.map_err(of_store)?.is_none() {
-        return Err(NO_PRODUCT.because("`product_id` names it."));
+    match call.engine.product(&product_id).await.map_err(of_store)? {
+        Some(product) => apps.check(Some(&app_id), &product)?,
+        None => return Err(NO_PRODUCT.because("`product_id` names it.")),
     }
     let found = call.engine.object_content(location.place).await;
     let (content, file_name) = found.map_err(|error| match &error {
@@ -134,7 +138,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     };
     let made = call.engine.create_package_with(by, request, members::text(&kept)).await;
     let row = made.map_err(refused)?;
-    Ok((StatusCode::CREATED, Json(view(&call, &row, kept, true).await?)))
+    Ok((StatusCode::CREATED, Json(view(&call, &apps, &row, kept, true).await?)))
 }
 
 fn refused(error: PackageError) -> Problem {
@@ -153,11 +157,17 @@ fn refused(error: PackageError) -> Problem {
 }
 
 /// `whole`: with the location, which rows of a list do not have.
-async fn view(call: &Call, row: &PackageRow, mut kept: Members, whole: bool) -> Result<Value, Problem> {
+async fn view(
+    call: &Call,
+    apps: &Apps,
+    row: &PackageRow,
+    mut kept: Members,
+    whole: bool,
+) -> Result<Value, Problem> {
     let product = call.engine.product(&row.product_id).await.map_err(of_store)?;
     let mut shown = json!({
         "package_id": row.package_id,
-        "app_id": call.app_id(),
+        "app_id": apps.id(Apps::of_product(product.as_ref())),
         "package_type": package_type(row.kind),
         "product_id": row.product_id,
         "version": row.version,
@@ -193,7 +203,7 @@ async fn show(call: Call) -> Result<Json<Value>, Problem> {
     call.look()?;
     let row = call.engine.package(call.id()).await.map_err(of_store)?.ok_or_else(|| NO_PACKAGE.plain())?;
     let kept = members::of(&call.engine, Thing::Package(row.key)).await?;
-    Ok(Json(view(&call, &row, kept, true).await?))
+    Ok(Json(view(&call, &call.apps().await?, &row, kept, true).await?))
 }
 
 #[derive(Serialize)]
@@ -204,7 +214,8 @@ struct Listed {
 
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    let apps = call.apps().await?;
+    let spaces = call.asked_spaces(&apps)?;
     let page = call.paging()?.rows(PackageKey);
     let word = call.asked_for("package_type")?;
     if !PACKAGE_TYPES.contains(&word) {
@@ -219,6 +230,7 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
         kind: Some(kind),
         product_id: call.asked("product_id").map(str::to_owned),
         version: call.asked("version").map(str::to_owned),
+        spaces,
     };
     let (rows, total) = call.engine.newest_packages(filter, page).await.map_err(of_store)?;
     let last = rows.last().map(|row| row.key.0);
@@ -227,7 +239,7 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     let mut packages = Vec::with_capacity(rows.len());
     for row in &rows {
         let kept = kept.remove(&Thing::Package(row.key)).unwrap_or_default();
-        packages.push(view(&call, row, kept, false).await?);
+        packages.push(view(&call, &apps, row, kept, false).await?);
     }
     Ok(Json(Listed { packages, page: PageOf::new(total.n, last) }))
 }

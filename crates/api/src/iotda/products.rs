@@ -8,6 +8,7 @@ use otaru_engine::{ProductKey, ProductRow, Thing};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::apps::Apps;
 use super::call::Call;
 use super::input::{Fields, ID, name, prose, seconds};
 use super::members::{self, Members};
@@ -39,15 +40,16 @@ struct Listed {
 async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let by = call.change()?;
     let mut fields = call.fields()?;
-    call.space(fields.text("app_id", ID)?.as_deref())?;
+    let apps = call.apps().await?;
+    let space = apps.chosen(fields.text("app_id", ID)?.as_deref())?;
     let product_id = fields.text("product_id", ID)?;
     let named = fields.needed("name", name(64))?;
     let members = model(&mut fields, true)?;
-    let made = call.engine.create_product_with(by, product_id, &named, members::text(&members)).await;
+    let made = call.engine.create_product_with(by, product_id, &named, space, members::text(&members)).await;
     let row = made.map_err(|error| of_engine(error, NO_PRODUCT)).map_err(|problem| {
         if problem.code() == EXISTS.code() { EXISTS.because("Another product has this id.") } else { problem }
     })?;
-    Ok((StatusCode::CREATED, Json(view(&call, &row, members, true))))
+    Ok((StatusCode::CREATED, Json(view(&apps, &row, members, true))))
 }
 
 /// Everything about a product but its id and its name. `is_new`: what is required has to be there.
@@ -84,12 +86,12 @@ fn model(fields: &mut Fields, is_new: bool) -> Result<Members, Problem> {
     Ok(members)
 }
 
-fn view(call: &Call, row: &ProductRow, members: Members, whole: bool) -> Value {
+fn view(apps: &Apps, row: &ProductRow, members: Members, whole: bool) -> Value {
     let mut view = members;
     view.insert("product_id".to_owned(), row.product_id.clone().into());
     view.insert("name".to_owned(), row.name.clone().into());
-    view.insert("app_id".to_owned(), call.app_id().into());
-    view.insert("app_name".to_owned(), super::apps::NAME.into());
+    view.insert("app_id".to_owned(), apps.id(row.space).into());
+    view.insert("app_name".to_owned(), apps.name(row.space).into());
     view.insert("create_time".to_owned(), seconds(row.created_at).into());
     if whole {
         view.entry("service_capabilities").or_insert_with(|| Value::Array(Vec::new()));
@@ -99,32 +101,34 @@ fn view(call: &Call, row: &ProductRow, members: Members, whole: bool) -> Value {
     Value::Object(view)
 }
 
-async fn found(call: &Call) -> Result<(ProductRow, Members), Problem> {
-    call.asked_space()?;
+async fn found(call: &Call, apps: &Apps) -> Result<(ProductRow, Members), Problem> {
     let row = call.engine.product(call.id()).await.map_err(of_store)?;
     let row = row.ok_or_else(|| NO_PRODUCT.plain())?;
+    apps.check(call.asked("app_id"), &row)?;
     let members = members::of(&call.engine, Thing::Product(row.key)).await?;
     Ok((row, members))
 }
 
 async fn show(call: Call) -> Result<Json<Value>, Problem> {
     call.look()?;
-    let (row, members) = found(&call).await?;
-    Ok(Json(view(&call, &row, members, true)))
+    let apps = call.apps().await?;
+    let (row, members) = found(&call, &apps).await?;
+    Ok(Json(view(&apps, &row, members, true)))
 }
 
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    let apps = call.apps().await?;
+    let spaces = call.asked_spaces(&apps)?;
     let page = call.paging()?.rows(ProductKey);
     let named = call.asked("product_name").map(str::to_owned);
-    let (rows, total) = call.engine.newest_products(named, page).await.map_err(of_store)?;
+    let (rows, total) = call.engine.newest_products(spaces, named, page).await.map_err(of_store)?;
     let last = rows.last().map(|row| row.key.0);
     let all = rows.iter().map(|row| Thing::Product(row.key)).collect();
     let mut members = members::all(&call.engine, all).await?;
     let view = |row: &ProductRow| {
         let members = members.remove(&Thing::Product(row.key)).unwrap_or_default();
-        view(&call, row, members, false)
+        view(&apps, row, members, false)
     };
     let products = rows.iter().map(view).collect();
     Ok(Json(Listed { products, page: PageOf::new(total.n, last) }))
@@ -132,21 +136,25 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
 
 async fn update(call: Call) -> Result<Json<Value>, Problem> {
     let by = call.change()?;
-    call.asked_space()?;
+    let apps = call.apps().await?;
     let mut fields = call.fields()?;
-    call.space(fields.text("app_id", ID)?.as_deref())?;
+    // A product stays where it is.
+    let (before, _) = found(&call, &apps).await?;
+    apps.check(fields.text("app_id", ID)?.as_deref(), &before)?;
     let named = fields.text("name", name(64))?;
     let said = model(&mut fields, false)?;
     let said = (!said.is_empty()).then(|| members::text(&said));
     let changed = call.engine.patch_product(by, call.id(), named.as_deref(), said).await;
     let row = changed.map_err(|error| of_engine(error, NO_PRODUCT))?;
     let members = members::of(&call.engine, Thing::Product(row.key)).await?;
-    Ok(Json(view(&call, &row, members, true)))
+    Ok(Json(view(&apps, &row, members, true)))
 }
 
 async fn delete(call: Call) -> Result<StatusCode, Problem> {
     let by = call.change()?;
-    call.asked_space()?;
+    if call.asked("app_id").is_some() {
+        found(&call, &call.apps().await?).await?;
+    }
     match call.engine.delete_product(by, call.id()).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(error) if super::refusal::is_missing(&error) => Err(NO_PRODUCT.plain()),

@@ -17,6 +17,6 @@ pub(super) fn routes() -> Router<Shared> {
 async fn list(call: Call) -> Result<Json<Value>, Problem> {
     call.look()?;
     let name = call.asked("name").unwrap_or("default");
-    let project = json!({"id": call.app_id(), "name": name, "enabled": true, "is_domain": false});
+    let project = json!({"id": call.engine.project_id(), "name": name, "enabled": true, "is_domain": false});
     Ok(Json(json!({ "projects": [project], "links": {"next": null, "previous": null} })))
 }

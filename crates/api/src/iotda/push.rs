@@ -32,8 +32,10 @@ use sha2::Sha256;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::apps::Apps;
 use super::filter::Filter;
 use super::input::{millis, seconds};
+use super::rules;
 use super::words::{Progress, SubStatus, TaskStatus, error_of, task_type};
 use super::{devices, members, tasks};
 use crate::problem::Problem;
@@ -265,7 +267,8 @@ impl Pusher {
         let Some(data) = data else { return Ok(None) };
         let told = self.enveloped(action.subject, "update", data)?;
         let condition = Filter::of_rule(&rule.members);
-        Ok(condition.holds(&told).then_some(told))
+        let is_of_its_space = rules::is_told_of(&rule, &told["notify_data"]["body"]["app_id"]);
+        Ok((is_of_its_space && condition.holds(&told)).then_some(told))
     }
 
     /// With what every notification has around it.
@@ -289,12 +292,19 @@ impl Pusher {
         let progress = Progress::of(&row, &counts, refused, expected);
         let kind = row.packages.first().map_or("", |package| task_type(package.kind));
         Ok(Some(json!({"body": {
-            "app_id": self.engine.project_id(),
+            "app_id": self.app_of(&row.product_id).await?,
             "task_id": row.campaign_id,
             "task_type": kind,
             "status": TaskStatus::of(&row, &progress).name(),
             "status_desc": tasks::status_desc(&row),
         }})))
+    }
+
+    /// The resource space of a product.
+    async fn app_of(&self, product_id: &str) -> Result<String, Problem> {
+        let product = self.engine.product(product_id).await.map_err(super::refusal::of_store)?;
+        let apps = Apps::of(&self.engine).await?;
+        Ok(apps.id(Apps::of_product(product.as_ref())).to_owned())
     }
 
     async fn device(&self, view: &DeviceView) -> Result<Value, Problem> {
@@ -312,8 +322,16 @@ impl Pusher {
         // A campaign that moved a deployment has begun.
         let status = Label::ALL.into_iter().find(|label| label.name() == word);
         let status = status.map(|label| SubStatus::of(label, true));
+        let app_id = match header["app_id"].as_str() {
+            Some(app_id) => app_id.to_owned(),
+            // The device was deleted.
+            None => match self.engine.campaign(&view.campaign_id).await.map_err(super::refusal::of_store)? {
+                Some((campaign, _)) => self.app_of(&campaign.product_id).await?,
+                None => self.engine.project_id().to_owned(),
+            },
+        };
         let mut body = json!({
-            "app_id": self.engine.project_id(),
+            "app_id": app_id,
             "deployment_id": view.deployment_id,
             "task_id": view.campaign_id,
             "device_id": view.device_id,

@@ -9,6 +9,7 @@ use otaru_engine::{Engine, PushAction, PushActionKey, PushRule, PushRuleKey, Pus
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::apps::Apps;
 use super::call::Call;
 use super::filter::Filter;
 use super::input::{Fields, Rule, prose};
@@ -79,11 +80,17 @@ fn subject_of(resource: &str, event: &str) -> Option<PushSubject> {
     known.map(|(_, _, subject)| *subject)
 }
 
+/// Whether a rule tells of things in this space: one of the type APP tells of its own.
+pub(super) fn is_told_of(rule: &PushRule, app_id: &Value) -> bool {
+    let members = read(&rule.members);
+    members.get("app_type").is_none_or(|its| its != "APP") || members.get("app_id") == Some(app_id)
+}
+
 /// What an update may clear, with empty text.
 const CLEARED: [&str; 3] = ["description", "select", "where"];
 
 /// The members of a rule that may be changed, over those it has.
-fn about(call: &Call, fields: &mut Fields, shown: &mut Members) -> Result<(), Problem> {
+fn about(apps: &Apps, fields: &mut Fields, shown: &mut Members) -> Result<(), Problem> {
     for name in CLEARED {
         if fields.is_empty_text(name) {
             shown.remove(name);
@@ -98,7 +105,7 @@ fn about(call: &Call, fields: &mut Fields, shown: &mut Members) -> Result<(), Pr
         shown.insert("app_type".to_owned(), app_type.into());
     }
     if let Some(app_id) = fields.text("app_id", super::input::ID)? {
-        call.space(Some(&app_id))?;
+        apps.named(&app_id)?;
         shown.insert("app_id".to_owned(), app_id.into());
     }
     let text = |name: &str| shown.get(name).and_then(Value::as_str);
@@ -126,7 +133,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let mut shown = Map::new();
     shown.insert("subject".to_owned(), json!({"resource": resource, "event": event}));
     shown.insert("app_type".to_owned(), "GLOBAL".into());
-    about(&call, &mut fields, &mut shown)?;
+    about(&call.apps().await?, &mut fields, &mut shown)?;
     let rule = PushRule {
         key: PushRuleKey(0),
         rule_id: super::new_uuid()?,
@@ -156,7 +163,7 @@ async fn update(call: Call) -> Result<Json<Value>, Problem> {
     if let Some(subject) = fields.object("subject")? {
         same(subject, shown.get("subject"))?;
     }
-    about(&call, &mut fields, &mut shown)?;
+    about(&call.apps().await?, &mut fields, &mut shown)?;
     let active = fields.truth("active")?.unwrap_or(rule.active);
     let rule = PushRule { active, members: members::text(&shown), ..rule };
     Ok(Json(rule_view(&call.engine.put_push_rule(by, rule).await.map_err(missing)?)))
@@ -205,7 +212,7 @@ struct Listed {
 
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    call.asked_spaces(&call.apps().await?)?;
     let paging = call.paging()?;
     let app_type = call.asked_word("app_type", APP_TYPES)?;
     let active = call.asked_word("active", &["true", "false"])?;
@@ -215,6 +222,7 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
         is(call.asked("resource"), &shown["subject"]["resource"])
             && is(call.asked("event"), &shown["subject"]["event"])
             && is(app_type, &shown["app_type"])
+            && is(call.asked("app_id"), &shown["app_id"])
             && call
                 .asked("rule_name")
                 .is_none_or(|part| shown["rule_name"].as_str().is_some_and(|n| n.contains(part)))
@@ -342,22 +350,24 @@ struct ActionsListed {
 
 async fn list_actions(call: Call) -> Result<Json<ActionsListed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    call.asked_spaces(&call.apps().await?)?;
     let paging = call.paging()?;
     let of_rule = call.asked("rule_id").map(str::to_owned);
     let app_type = call.asked_word("app_type", APP_TYPES)?;
     let actions = call.engine.push_actions(of_rule).await.map_err(of_store)?;
-    // The type is the rule's.
-    let rules =
-        if app_type.is_some() { call.engine.push_rules().await.map_err(of_store)? } else { Vec::new() };
-    let of_type = |rule: &PushRule| {
-        app_type.is_some_and(|wanted| read(&rule.members).get("app_type").is_some_and(|its| its == wanted))
+    // Type and space are the rule's.
+    let (app_id, narrows) = (call.asked("app_id"), app_type.is_some() || call.asked("app_id").is_some());
+    let rules = if narrows { call.engine.push_rules().await.map_err(of_store)? } else { Vec::new() };
+    let fits = |rule: &&PushRule| {
+        let members = read(&rule.members);
+        let is = |name: &str, wanted: Option<&str>| {
+            wanted.is_none_or(|wanted| members.get(name).is_some_and(|its| its == wanted))
+        };
+        is("app_type", app_type) && is("app_id", app_id)
     };
-    let rules: BTreeSet<&str> =
-        rules.iter().filter(|rule| of_type(rule)).map(|rule| rule.rule_id.as_str()).collect();
+    let rules: BTreeSet<&str> = rules.iter().filter(fits).map(|rule| rule.rule_id.as_str()).collect();
     let is_http = call.asked("channel").is_none_or(|channel| channel == "HTTP_FORWARDING");
-    let wanted =
-        |action: &&PushAction| is_http && (app_type.is_none() || rules.contains(action.rule_id.as_str()));
+    let wanted = |action: &&PushAction| is_http && (!narrows || rules.contains(action.rule_id.as_str()));
     let rows = actions.iter().filter(wanted).map(|action| (action.key.0, action_view(action)));
     let (count, actions, marker) = page_of(rows.collect(), &paging);
     Ok(Json(ActionsListed { actions, count, marker }))

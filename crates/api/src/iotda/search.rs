@@ -14,6 +14,7 @@ use otaru_engine::{
 use otaru_proto::DeviceId;
 use serde_json::{Value, json};
 
+use super::apps::Apps;
 use super::call::Call;
 use super::input::{self, prose};
 use super::paging::record_id;
@@ -31,10 +32,8 @@ async fn search(call: Call) -> Result<Json<Value>, Problem> {
     call.look()?;
     let sql = call.fields()?.needed("sql", prose(SQL_CHARS_MAX))?;
     let search = parse(&sql).map_err(|wrong| refused(&wrong))?;
-    let mut any = Vec::with_capacity(search.any.len());
-    for all in &search.any {
-        any.extend(alternative(all, call.app_id())?);
-    }
+    let apps = call.apps().await?;
+    let any = search.any.iter().map(|all| alternative(all, &apps)).collect::<Result<Vec<_>, _>>()?;
     match search.what {
         What::Count => {
             let query = DeviceQuery { any, oldest_first: false };
@@ -60,13 +59,17 @@ fn refused(wrong: &str) -> Problem {
     INVALID.because(format!("`sql` cannot be read. {wrong}"))
 }
 
-/// What has to hold together; `None`: it cannot.
-fn alternative(all: &[Condition], app_id: &str) -> Result<Option<DeviceAlternative>, Problem> {
+/// What has to hold together.
+fn alternative(all: &[Condition], apps: &Apps) -> Result<DeviceAlternative, Problem> {
     let (mut conditions, mut status) = (Vec::new(), None);
-    let mut can_hold = true;
     for condition in all.iter().filter(|condition| !condition.field.is_of_tag()) {
         match condition.field {
-            Field::AppId => can_hold &= is_one_of(&condition.is, app_id),
+            Field::AppId => {
+                let (is_not, ids) = parts(&condition.is);
+                // Nothing is in a space that there is not.
+                let spaces = ids.iter().filter_map(|id| apps.named(id).ok()).collect();
+                conditions.push(DeviceCondition { is_not, fact: DeviceFact::Space(spaces) });
+            }
             Field::Status => {
                 let accepted = statuses(&condition.is)?;
                 status = Some(match status {
@@ -90,13 +93,7 @@ fn alternative(all: &[Condition], app_id: &str) -> Result<Option<DeviceAlternati
         }
     }
     conditions.extend(tags(all));
-    Ok(can_hold.then_some(DeviceAlternative { conditions, status }))
-}
-
-/// Whether it holds for this text.
-fn is_one_of(is: &Is, text: &str) -> bool {
-    let (not, texts) = parts(is);
-    texts.iter().any(|one| one == text) != not
+    Ok(DeviceAlternative { conditions, status })
 }
 
 /// Of an operator that names texts. The others are read only for fields that have them.

@@ -14,7 +14,7 @@ use otaru_core::campaign::{Act, CampaignState, OnConflict, Policy, Retry, Select
 use otaru_core::deployment::Label;
 use otaru_engine::{
     ActAnswer, ActResult, CampaignError, CampaignKey, CampaignRequest, CampaignRow, Counts, DeploymentFilter,
-    DeploymentKey, DeploymentSelection, DeploymentView, DeviceKey, DeviceSelection, Newest, Thing,
+    DeploymentKey, DeploymentSelection, DeploymentView, DeviceKey, DeviceSelection, Newest, Spaces, Thing,
 };
 use otaru_proto::PackageKind;
 use serde::{Deserialize, Serialize};
@@ -169,7 +169,8 @@ pub(super) fn status_desc(row: &CampaignRow) -> String {
 async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let by = call.change()?;
     let mut fields = call.fields()?;
-    call.space(fields.text("app_id", ID)?.as_deref())?;
+    let (apps, app_id) = (call.apps().await?, fields.text("app_id", ID)?);
+    apps.asked(app_id.as_deref())?;
     let name = fields.needed("task_name", TASK_NAME)?;
     let kind = task_kind(&mut fields)?;
     let mut sent = Map::new();
@@ -198,6 +199,9 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let start_at = policy_of(&call, &mut fields, &mut policy, &mut sent)?;
     let package_ids = package_ids(&mut fields, &mut sent)?;
     let product = check_packages(&call, &package_ids, kind).await?;
+    if let Some(product) = call.engine.product(&product).await.map_err(of_store)? {
+        apps.check(app_id.as_deref(), &product)?;
+    }
     let (devices, refused, expected) = targets(&call, &mut fields, &product, &mut sent).await?;
     let shown = sent.clone();
     if sent.get("targets").and_then(Value::as_array).is_some_and(|targets| targets.len() > SHOWN_MAX) {
@@ -362,7 +366,7 @@ struct TaskPage {
 
 async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     call.look()?;
-    call.asked_space()?;
+    let spaces = call.asked_spaces(&call.apps().await?)?;
     let paging = call.paging()?;
     let word = call.asked_for("task_type")?;
     let Some(kind) = kind_of_task(word) else {
@@ -397,10 +401,11 @@ async fn list(call: Call) -> Result<Json<Listed>, Problem> {
     let (tasks, count) = match status {
         None => {
             let page = Newest { before, skip: paging.offset, limit: paging.limit };
-            let (found, total) = call.engine.newest_campaigns(kind, None, page).await.map_err(of_store)?;
+            let (found, total) =
+                call.engine.newest_campaigns(spaces, kind, None, page).await.map_err(of_store)?;
             (with_kept(&call, found).await?, total.n)
         }
-        Some(status) => in_status(&call, kind, status, before, &paging).await?,
+        Some(status) => in_status(&call, (spaces, kind), status, before, &paging).await?,
     };
     let marker = tasks.last().map(|task| task.row.campaign_id.clone());
     let batchtasks = tasks.iter().map(|task| task.view(SHOWN_IN_ROWS_MAX)).collect();
@@ -420,7 +425,7 @@ async fn with_kept(call: &Call, found: Vec<(CampaignRow, Counts)>) -> Result<Vec
 /// A status depends on counts, so that those are looked at which may have it.
 async fn in_status(
     call: &Call,
-    kind: PackageKind,
+    (spaces, kind): (Spaces, PackageKind),
     status: TaskStatus,
     before: Option<CampaignKey>,
     paging: &Paging,
@@ -428,8 +433,12 @@ async fn in_status(
     let (mut fitting, mut looked_at, mut last) = (Vec::new(), 0, None);
     while looked_at < LOOKED_AT_MAX {
         let page = Newest { before: last, skip: 0, limit: 100 };
-        let found =
-            call.engine.newest_campaigns(kind, Some(status.states()), page).await.map_err(of_store)?.0;
+        let found = call
+            .engine
+            .newest_campaigns(spaces, kind, Some(status.states()), page)
+            .await
+            .map_err(of_store)?
+            .0;
         looked_at += found.len();
         last = found.last().map(|(row, _)| row.key);
         if last.is_none() {

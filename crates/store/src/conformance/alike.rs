@@ -166,7 +166,7 @@ async fn taken(world: &World, campaign: CampaignKey, step: Step) -> Result<Strin
         }
         Step::MakeProduct(product, members) => {
             let made =
-                store.create_product_with(actor, &format!("p{product}"), "Product", members, NOW).await;
+                store.create_product_with(actor, &format!("p{product}"), "Product", None, members, NOW).await;
             made.map(|row| format!("{row:?}"))
         }
         Step::PatchProduct(product, name, members) => {

@@ -10,7 +10,7 @@ use super::world::{Must, NOW, PRODUCT, World, asked, id, new_campaign, new_devic
 use crate::{
     AccessKeyRow, DeploymentFilter, DeploymentKey, DeviceCondition, DeviceFact, DeviceKey, DevicePatch,
     DeviceSearch, DeviceText, NewDevice, NewGroup, Newest, NewestDevices, NewestPackages, Role, SearchPage,
-    StoreError, TagCondition, Targets, TextIs, Thing,
+    Spaces, StoreError, TagCondition, Targets, TextIs, Thing,
 };
 
 fn key(access_key: &str, world: &World) -> AccessKeyRow {
@@ -48,7 +48,8 @@ pub(super) async fn an_access_key_is_known_until_it_is_revoked(world: &World) {
 
 pub(super) async fn a_product_is_renamed_and_deleted_when_nothing_has_it(world: &World) {
     let store = &world.store;
-    let made = store.create_product_with(&world.actor, "lamp", "Lamp", "{\"a\":1}".into(), NOW).await.must();
+    let made =
+        store.create_product_with(&world.actor, "lamp", "Lamp", None, "{\"a\":1}".into(), NOW).await.must();
     let thing = Thing::Product(made.key);
     assert_eq!(store.members(vec![thing]).await.must()[&thing], "{\"a\":1}");
     let renamed =
@@ -66,7 +67,7 @@ pub(super) async fn a_product_is_renamed_and_deleted_when_nothing_has_it(world: 
     store.delete_product(&world.actor, "lamp", NOW).await.must();
     assert_eq!(store.product("lamp").await.must(), None);
     assert_eq!(store.products(crate::Page { after: None, limit: 10 }).await.must(), []);
-    assert_eq!(store.newest_products(None, all()).await.must().0, []);
+    assert_eq!(store.newest_products(Spaces::All, None, all()).await.must().0, []);
     assert!(store.members(vec![thing]).await.must().is_empty());
     let nowhere = store.create_device(&world.actor, device, NOW).await;
     assert!(matches!(nowhere, Err(StoreError::Missing { what: "product", .. })));
@@ -80,7 +81,7 @@ pub(super) async fn things_keep_what_applications_say_about_them(world: &World) 
     let device =
         store.create_device_with(actor, new_device("d1"), "{\"d\":1}".into(), NOW).await.must().row.key;
     let group = NewGroup { group_id: "g1".into(), name: "Hall".into(), description: String::new() };
-    let group = store.create_group_with(actor, group, "{\"g\":1}".into(), NOW).await.must().key;
+    let group = store.create_group_with(actor, group, None, "{\"g\":1}".into(), NOW).await.must().key;
     let package = world.package().await.key;
     let campaign = new_campaign("c1", Targets::Product, package);
     let campaign = store.create_campaign_with(actor, campaign, "{\"c\":1}".into(), NOW).await.must().key;
@@ -97,7 +98,8 @@ pub(super) async fn things_keep_what_applications_say_about_them(world: &World) 
 pub(super) async fn members_are_changed_beside_those_that_a_thing_has(world: &World) {
     let (store, actor) = (&world.store, &world.actor);
     let lines = async || store.audit(crate::Page { after: None, limit: 100 }).await.must().len();
-    let product = store.create_product_with(actor, "lamp", "Lamp", "{\"a\":1,\"b\":[1]}".into(), NOW).await;
+    let product =
+        store.create_product_with(actor, "lamp", "Lamp", None, "{\"a\":1,\"b\":[1]}".into(), NOW).await;
     let product = Thing::Product(product.must().key);
     let kept = async |thing| store.members(vec![thing]).await.must().remove(&thing);
     let changed = async |name, members: Option<&str>| {
@@ -180,9 +182,9 @@ pub(super) async fn lists_with_the_newest_first_are_paged_and_counted(world: &Wo
     assert_eq!((packages, total.n), (vec![package.clone()], 1));
     let other = NewestPackages { version: Some("none".to_owned()), ..Default::default() };
     assert_eq!(store.newest_packages(other, all()).await.must().0, []);
-    let named = store.newest_products(Some("none".to_owned()), all()).await.must();
+    let named = store.newest_products(Spaces::All, Some("none".to_owned()), all()).await.must();
     assert_eq!((named.0.len(), named.1.n), (0, 0));
-    assert_eq!(store.newest_products(None, all()).await.must().0.len(), 1);
+    assert_eq!(store.newest_products(Spaces::All, None, all()).await.must().0.len(), 1);
 }
 
 pub(super) async fn devices_are_searched_for_by_what_holds_for_them(world: &World) {
@@ -287,16 +289,16 @@ pub(super) async fn campaigns_and_deployments_are_listed_newest_first(world: &Wo
     let keys = world.devices(5).await;
     let campaign = world.filled("000000000000000000000001", &released(9)).await;
     world.campaign("000000000000000000000002", Targets::Devices(vec![keys[0]])).await;
-    let (rows, total) = store.newest_campaigns(package.kind, None, all()).await.must();
+    let (rows, total) = store.newest_campaigns(Spaces::All, package.kind, None, all()).await.must();
     let ids: Vec<&str> = rows.iter().map(|(row, _)| row.campaign_id.as_str()).collect();
     assert_eq!((ids, total.n), (vec!["000000000000000000000002", "000000000000000000000001"], 2));
     let other = match package.kind {
         PackageKind::Firmware => PackageKind::Software,
         PackageKind::Software => PackageKind::Firmware,
     };
-    assert_eq!(store.newest_campaigns(other, None, all()).await.must().1.n, 0);
+    assert_eq!(store.newest_campaigns(Spaces::All, other, None, all()).await.must().1.n, 0);
     let ended = Some(vec![CampaignState::Finished]);
-    assert_eq!(store.newest_campaigns(package.kind, ended, all()).await.must().1.n, 0);
+    assert_eq!(store.newest_campaigns(Spaces::All, package.kind, ended, all()).await.must().1.n, 0);
     assert_eq!(store.campaign_before("000000000000000000000002").await.must(), Some(campaign));
     assert_eq!(store.campaign_before("000000000000000000000001").await.must(), None);
 

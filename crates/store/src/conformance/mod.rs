@@ -19,6 +19,7 @@ mod notes;
 mod packages;
 mod pushes;
 mod random;
+mod spaces;
 mod world;
 
 use crate::Store;
@@ -44,6 +45,10 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             every_change_an_operator_asks_for_names_the_actor,
             the_audit_log_is_paged_newest_first,
             what_was_kept_aside_can_be_looked_at;
+        spaces:
+            a_space_is_made_renamed_and_deleted,
+            a_space_that_something_is_in_stays,
+            lists_are_about_all_spaces_or_one;
         packages:
             a_product_is_there_once,
             an_artifact_may_be_noted_twice,

@@ -37,6 +37,7 @@ impl Tables {
             name: new.name.clone(),
             description: new.description.clone(),
             members: 0,
+            space: None,
             created_at: now,
         };
         self.groups.insert(row.key, Group { row: row.clone(), members: BTreeSet::new() });

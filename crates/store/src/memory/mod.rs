@@ -20,6 +20,7 @@ mod notes;
 mod packages;
 mod pushes;
 mod search;
+mod spaces;
 mod tables;
 #[cfg(test)]
 mod tests;

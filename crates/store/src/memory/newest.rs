@@ -28,11 +28,13 @@ fn rows<K, T>((found, total): (Vec<(K, T)>, Total)) -> (Vec<T>, Total) {
 impl Tables {
     pub(crate) fn newest_products(
         &self,
+        spaces: Spaces,
         name: Option<&str>,
         page: Newest<ProductKey>,
     ) -> Result<(Vec<ProductRow>, Total), StoreError> {
         let all = self.products.iter().rev().filter(|(_, row)| {
             self.products_by_id.get(&row.product_id) == Some(&row.key)
+                && spaces.has(row.space)
                 && name.is_none_or(|name| row.name == name)
         });
         Ok(rows(paged(all.map(|(key, row)| (*key, row.clone())), page)))
@@ -45,6 +47,7 @@ impl Tables {
     ) -> Result<(Vec<PackageRow>, Total), StoreError> {
         let all = self.packages.iter().rev().filter(|(_, row)| {
             filter.kind.is_none_or(|kind| row.kind == kind)
+                && self.is_in(filter.spaces, &row.product_id)
                 && filter.product_id.as_ref().is_none_or(|product_id| row.product_id == *product_id)
                 && filter.version.as_ref().is_none_or(|version| row.version == *version)
         });
@@ -53,6 +56,7 @@ impl Tables {
 
     pub(crate) fn newest_groups(
         &self,
+        spaces: Spaces,
         name: Option<&str>,
         page: Newest<GroupKey>,
     ) -> Result<(Vec<GroupRow>, Total), StoreError> {
@@ -60,6 +64,7 @@ impl Tables {
             .groups
             .iter()
             .rev()
+            .filter(|(_, group)| spaces.has(group.row.space))
             .filter(|(_, group)| name.is_none_or(|name| group.row.name.contains(name)));
         Ok(rows(paged(all.map(|(key, group)| (*key, group.shown())), page)))
     }
@@ -87,6 +92,7 @@ impl Tables {
             let row = &device.row;
             let has = |(tag, value): &(String, String)| row.tags.get(tag) == Some(value);
             !device.deleted
+                && self.is_in(filter.spaces, &row.product_id)
                 && group.is_none_or(|members| members.contains(&row.key))
                 && filter.product_id.as_ref().is_none_or(|product_id| row.product_id == *product_id)
                 && gateway.is_none_or(|gateway| row.gateway == Some(gateway))
@@ -110,12 +116,14 @@ impl Tables {
 
     pub(crate) fn newest_campaigns(
         &self,
+        spaces: Spaces,
         kind: PackageKind,
         states: Option<&[CampaignState]>,
         page: Newest<CampaignKey>,
     ) -> Result<(Vec<(CampaignRow, Counts)>, Total), StoreError> {
         let all = self.campaigns.iter().rev().filter(|(_, campaign)| {
             campaign.row.packages.iter().any(|package| package.kind == kind)
+                && self.is_in(spaces, &campaign.row.product_id)
                 && states.is_none_or(|states| states.contains(&campaign.row.state))
         });
         let (found, total) = paged(all.map(|(key, _)| (*key, ())), page);

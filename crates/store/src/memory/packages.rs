@@ -28,8 +28,13 @@ impl Tables {
             return Err(StoreError::Exists { what: "product", id: product_id.to_owned() });
         }
         let key = ProductKey(next_key(&self.products, |key| key.0));
-        let row =
-            ProductRow { key, product_id: product_id.to_owned(), name: name.to_owned(), created_at: now };
+        let row = ProductRow {
+            key,
+            product_id: product_id.to_owned(),
+            name: name.to_owned(),
+            space: None,
+            created_at: now,
+        };
         self.products.insert(key, row.clone());
         self.products_by_id.insert(product_id.to_owned(), key);
         self.note(&actor.name, action::PRODUCT_CREATED, product_id, now);

@@ -62,6 +62,9 @@ impl Tables {
             }
             .is_some_and(|text| is.holds(text)),
             DeviceFact::Product(products) => products.contains(&row.product_id),
+            DeviceFact::Space(spaces) => {
+                spaces.iter().any(|space| self.is_in(Spaces::of(*space), &row.product_id))
+            }
             DeviceFact::Gateway(gateways) => {
                 let key = row.gateway.unwrap_or(row.key);
                 gateways.iter().any(|gateway| self.devices_by_id.get(gateway) == Some(&key))

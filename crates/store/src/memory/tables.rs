@@ -42,6 +42,9 @@ pub(crate) struct Tables {
     pub(super) package_places: BTreeMap<PackageKey, ObjectPlace>,
     pub(super) last_package: i64,
 
+    pub(super) spaces: BTreeMap<SpaceKey, SpaceRow>,
+    pub(super) last_space: i64,
+
     pub(super) campaigns: BTreeMap<CampaignKey, Campaign>,
     pub(super) campaigns_by_id: BTreeMap<String, CampaignKey>,
     pub(super) last_campaign: i64,

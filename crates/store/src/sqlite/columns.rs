@@ -45,7 +45,8 @@ keys_are_integers!(
     DeploymentKey,
     ReportSeq,
     OutboxSeq,
-    GroupKey
+    GroupKey,
+    SpaceKey
 );
 
 /// A row's columns in the words of the domain.

@@ -10,7 +10,7 @@ use crate::limits::GROUPS_OF_DEVICE_MAX;
 use crate::rows::*;
 use crate::rules::{self, action};
 
-const GROUP: &str = "SELECT key, group_id, name, description, members, created_at FROM device_group";
+const GROUP: &str = "SELECT key, group_id, name, description, members, created_at, space FROM device_group";
 
 fn group(row: &Row<'_>) -> rusqlite::Result<GroupRow> {
     Ok(GroupRow {
@@ -20,6 +20,7 @@ fn group(row: &Row<'_>) -> rusqlite::Result<GroupRow> {
         description: row.get(3)?,
         members: row.unsigned(4)?,
         created_at: row.wall(5)?,
+        space: row.get(6)?,
     })
 }
 

@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0014_pushes.sql"),
     include_str!("schema/0015_pushes.sql"),
     include_str!("schema/0016_contents.sql"),
+    include_str!("schema/0017_spaces.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

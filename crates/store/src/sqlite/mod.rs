@@ -64,6 +64,7 @@ mod products;
 mod pushes;
 mod readers;
 mod search;
+mod spaces;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -9,10 +9,16 @@ use crate::error::StoreError;
 use crate::rows::*;
 use crate::rules::action;
 
-const PRODUCT: &str = "SELECT key, product_id, name, created_at FROM product";
+const PRODUCT: &str = "SELECT key, product_id, name, created_at, space FROM product";
 
 fn product(row: &Row<'_>) -> rusqlite::Result<ProductRow> {
-    Ok(ProductRow { key: row.get(0)?, product_id: row.get(1)?, name: row.get(2)?, created_at: row.wall(3)? })
+    Ok(ProductRow {
+        key: row.get(0)?,
+        product_id: row.get(1)?,
+        name: row.get(2)?,
+        created_at: row.wall(3)?,
+        space: row.get(4)?,
+    })
 }
 
 impl Tx<'_> {
@@ -33,7 +39,13 @@ impl Tx<'_> {
         }
         let key = ProductKey(self.conn.last_insert_rowid());
         self.note(actor, action::PRODUCT_CREATED, product_id, now)?;
-        Ok(ProductRow { key, product_id: product_id.to_owned(), name: name.to_owned(), created_at: now })
+        Ok(ProductRow {
+            key,
+            product_id: product_id.to_owned(),
+            name: name.to_owned(),
+            space: None,
+            created_at: now,
+        })
     }
 
     pub(crate) fn patch_product(

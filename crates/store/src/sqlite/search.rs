@@ -180,6 +180,10 @@ impl Reading<'_> {
                 }
                 said.one_of("d.product", keys.into_iter())
             }
+            DeviceFact::Space(spaces) => {
+                let keys = spaces.iter().map(|space| space.map_or(0, |key| key.0));
+                said.one_of("(SELECT coalesce(p.space, 0) FROM product p WHERE p.key = d.product)", keys)
+            }
             DeviceFact::Gateway(ids) => {
                 let mut parts = Vec::with_capacity(ids.len());
                 for id in ids {

@@ -55,16 +55,17 @@ impl Store {
 
 /// Things with the members that applications gave them. Without members, each is as the operation of the same name.
 impl Store {
-    /// Makes a product; see [`create_product`](Store::create_product).
+    /// Makes a product in a resource space; see [`create_product`](Store::create_product).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there. `Missing`: the space.
     pub async fn create_product_with(
         &self,
         actor: &Actor,
         product_id: &str,
         name: &str,
+        space: Option<SpaceKey>,
         members: String,
         now: WallTime,
     ) -> Result<ProductRow, StoreError> {
@@ -72,7 +73,7 @@ impl Store {
         write!(self, Small, |t| {
             let row = t.create_product(&actor, &product_id, &name, now)?;
             t.put_members(Thing::Product(row.key), &members)?;
-            Ok(row)
+            t.place_product(row, space)
         })
     }
 
@@ -177,15 +178,16 @@ impl Store {
         })
     }
 
-    /// Makes a group; see [`create_group`](Store::create_group).
+    /// Makes a group in a resource space; see [`create_group`](Store::create_group).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there. `Missing`: the space.
     pub async fn create_group_with(
         &self,
         actor: &Actor,
         group: NewGroup,
+        space: Option<SpaceKey>,
         members: String,
         now: WallTime,
     ) -> Result<GroupRow, StoreError> {
@@ -193,7 +195,7 @@ impl Store {
         write!(self, Small, |t| {
             let row = t.create_group(&actor, &group, now)?;
             t.put_members(Thing::Group(row.key), &members)?;
-            Ok(row)
+            t.place_group(row, space)
         })
     }
 
@@ -229,10 +231,11 @@ impl Store {
     /// Products, of this name if given.
     pub async fn newest_products(
         &self,
+        spaces: Spaces,
         name: Option<String>,
         page: Newest<ProductKey>,
     ) -> Result<(Vec<ProductRow>, Total), StoreError> {
-        read!(self, |t| t.newest_products(name.as_deref(), page))
+        read!(self, |t| t.newest_products(spaces, name.as_deref(), page))
     }
 
     /// Packages that `filter` takes.
@@ -247,10 +250,11 @@ impl Store {
     /// Groups, with this in their name if given.
     pub async fn newest_groups(
         &self,
+        spaces: Spaces,
         name: Option<String>,
         page: Newest<GroupKey>,
     ) -> Result<(Vec<GroupRow>, Total), StoreError> {
-        read!(self, |t| t.newest_groups(name.as_deref(), page))
+        read!(self, |t| t.newest_groups(spaces, name.as_deref(), page))
     }
 
     /// Devices that `filter` takes.
@@ -282,11 +286,12 @@ impl Store {
     /// Campaigns with packages of this kind, in one of these states if given.
     pub async fn newest_campaigns(
         &self,
+        spaces: Spaces,
         kind: PackageKind,
         states: Option<Vec<CampaignState>>,
         page: Newest<CampaignKey>,
     ) -> Result<(Vec<(CampaignRow, Counts)>, Total), StoreError> {
-        read!(self, |t| t.newest_campaigns(kind, states.as_deref(), page))
+        read!(self, |t| t.newest_campaigns(spaces, kind, states.as_deref(), page))
     }
 
     /// The newest campaign whose id is smaller than this one.

@@ -95,8 +95,7 @@ impl Operation {
 
     /// `app_id` of the query.
     pub(super) fn space(self) -> Operation {
-        self.query("app_id", &ID.schema(), "The resource space, which is the one there is")
-            .refuses(&[NO_SPACE])
+        self.query("app_id", &ID.schema(), "Only what is in this resource space").refuses(&[NO_SPACE])
     }
 
     /// `limit`, `marker` and `offset`.
