@@ -144,7 +144,7 @@ async fn what_is_not_offered_says_so() {
         (Method::GET, "/certificates"),
         (Method::POST, "/devices/d/commands"),
         (Method::PATCH, "/products"),
-        (Method::POST, "/apps"),
+        (Method::POST, "/batchtask-files"),
     ] {
         let answer = stage.call(method.clone(), path, None).await;
         assert!(refused(&answer, 404, "IOTDA.000029").contains("not offered"), "{method} {path}");

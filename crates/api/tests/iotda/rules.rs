@@ -303,6 +303,34 @@ async fn a_condition_is_held_against_each_notification() {
 }
 
 #[tokio::test]
+async fn a_rule_of_a_resource_space_tells_of_what_is_in_it() {
+    let stage = Stage::open().await;
+    stage.furnish(&["n1"]).await;
+    let north = stage.space("North").await;
+    stage.product_in("lamp", &north).await;
+    stage.post("/devices", json!({"product_id": "lamp", "node_id": "n1"})).await.ok(201);
+    let _telling = Telling::begin(&stage).await;
+    let receiver = Receiver::open().await;
+    let of_north = telling(&stage, &receiver, "device", json!({"app_type": "APP", "app_id": north})).await;
+    for device in ["pump_n1", "lamp_n1"] {
+        stage.put(&format!("/devices/{device}"), json!({"device_name": "x"})).await.ok(200);
+    }
+    let heard = receiver.hears(|_| true).await;
+    assert_eq!(heard["notify_data"]["header"]["app_id"], json!(north));
+    assert_eq!(heard["notify_data"]["body"]["app_id"], json!(north));
+    let rules = stage.house.viewer();
+    eventually(async || {
+        let rule = rules.get("/api/v1/rules").await.ok(200)["items"][0].clone();
+        assert_eq!(rule["rule_id"], json!(of_north));
+        (rule["actions"][0]["due"] == 0).then_some(())
+    })
+    .await;
+    let heard: Vec<Value> =
+        receiver.bodies().iter().map(|b| b["notify_data"]["header"]["device_id"].clone()).collect();
+    assert!(heard.iter().all(|device| device == "lamp_n1"), "{heard:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_lost_while_an_application_is_away_and_it_hears_how_things_are_then() {
     let stage = Stage::open().await;
     stage.furnish(&["n1"]).await;

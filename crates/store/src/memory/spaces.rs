@@ -70,13 +70,17 @@ impl Tables {
         Ok(())
     }
 
+    /// Whether something may be put into it: it may have been deleted since it was looked for.
+    pub(crate) fn check_space(&self, space: Option<SpaceKey>) -> Result<(), StoreError> {
+        rules::space::check_there(&self.spaces()?, space)
+    }
+
     /// Puts a new product into a space.
     pub(crate) fn place_product(
         &mut self,
         row: ProductRow,
         space: Option<SpaceKey>,
     ) -> Result<ProductRow, StoreError> {
-        rules::space::check_there(&self.spaces()?, space)?;
         let row = ProductRow { space, ..row };
         self.products.insert(row.key, row.clone());
         Ok(row)
@@ -88,7 +92,6 @@ impl Tables {
         row: GroupRow,
         space: Option<SpaceKey>,
     ) -> Result<GroupRow, StoreError> {
-        rules::space::check_there(&self.spaces()?, space)?;
         if let Some(group) = self.groups.get_mut(&row.key) {
             group.row.space = space;
         }

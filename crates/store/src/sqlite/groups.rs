@@ -228,7 +228,7 @@ impl Reading<'_> {
 
     pub(crate) fn groups_of(&self, device: DeviceKey) -> Result<Vec<GroupRow>, StoreError> {
         self.conn.all(
-            "SELECT g.key, g.group_id, g.name, g.description, g.members, g.created_at
+            "SELECT g.key, g.group_id, g.name, g.description, g.members, g.created_at, g.space
              FROM device_group_member m CROSS JOIN device_group g ON g.key = m.grp
              WHERE m.device = ?1 ORDER BY m.grp",
             [device],

@@ -32,6 +32,7 @@ const MAY: &[(&str, &str)] = &[
         "SELECT count(*) FROM (SELECT",
         "stops at the first ten thousand; where few hold, a reader's time limit ends it",
     ),
+    ("FROM space ORDER BY key", "at most nine; they are read whole"),
     ("FROM push_rule", "at most a hundred; the list is given whole"),
     ("FROM push_action", "at most ten for each of them; likewise"),
     (

@@ -85,7 +85,6 @@ impl Tx<'_> {
         row: ProductRow,
         space: Option<SpaceKey>,
     ) -> Result<ProductRow, StoreError> {
-        self.check_space(space)?;
         self.conn.run("UPDATE product SET space = ?2 WHERE key = ?1", (row.key, space))?;
         Ok(ProductRow { space, ..row })
     }
@@ -96,13 +95,12 @@ impl Tx<'_> {
         row: GroupRow,
         space: Option<SpaceKey>,
     ) -> Result<GroupRow, StoreError> {
-        self.check_space(space)?;
         self.conn.run("UPDATE device_group SET space = ?2 WHERE key = ?1", (row.key, space))?;
         Ok(GroupRow { space, ..row })
     }
 
-    /// It may have been deleted since it was looked for.
-    fn check_space(&self, space: Option<SpaceKey>) -> Result<(), StoreError> {
+    /// Whether something may be put into it: it may have been deleted since it was looked for.
+    pub(crate) fn check_space(&self, space: Option<SpaceKey>) -> Result<(), StoreError> {
         rules::space::check_there(&Reading { conn: self.conn }.spaces()?, space)
     }
 }

@@ -71,6 +71,7 @@ impl Store {
     ) -> Result<ProductRow, StoreError> {
         let (actor, product_id, name) = (actor.clone(), product_id.to_owned(), name.to_owned());
         write!(self, Small, |t| {
+            t.check_space(space)?;
             let row = t.create_product(&actor, &product_id, &name, now)?;
             t.put_members(Thing::Product(row.key), &members)?;
             t.place_product(row, space)
@@ -193,6 +194,7 @@ impl Store {
     ) -> Result<GroupRow, StoreError> {
         let actor = actor.clone();
         write!(self, Small, |t| {
+            t.check_space(space)?;
             let row = t.create_group(&actor, &group, now)?;
             t.put_members(Thing::Group(row.key), &members)?;
             t.place_group(row, space)

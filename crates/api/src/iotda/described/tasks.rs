@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::input::{DEVICE_ID, ID, TASK_NAME};
-use super::super::refusal::{IN_USE, NO_GROUP, NO_PACKAGE, NO_SPACE, NO_TASK, NOT_NOW, TIME};
+use super::super::refusal::{IN_USE, NO_GROUP, NO_PACKAGE, NO_PRODUCT, NO_SPACE, NO_TASK, NOT_NOW, TIME};
 use super::super::tasks::{
     ACTED_MAX, GROUPS_MAX, PACKAGE_ID, PACKAGES_MAX, SHOWN_IN_ROWS_MAX, SHOWN_MAX, TARGETS_MAX,
 };
@@ -44,7 +44,7 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .takes("NewTask", true)
         .shows(201, "The task", "Task")
-        .refuses(&[NO_SPACE, NO_PACKAGE, NO_GROUP, TIME]),
+        .refuses(&[NO_SPACE, NO_PACKAGE, NO_GROUP, NO_PRODUCT, TIME]),
         Operation::look("get", one, "show_batch_task", "Shows a task and its sub-tasks.")
             .query(
                 "task_detail_status",
