@@ -25,6 +25,7 @@ OFFERED = """
     create_or_delete_device_in_group show_devices_in_group tag_device untag_device list_resources_by_tags
     show_applications show_application add_application update_application delete_application
     create_ota_package list_ota_package_info show_ota_package delete_ota_package
+    create_ota_module list_ota_modules show_ota_module update_ota_module delete_ota_module
     create_batch_task list_batch_tasks show_batch_task stop_batch_task retry_batch_task delete_batch_task confirm_batch_task
     create_routing_rule list_routing_rules show_routing_rule update_routing_rule delete_routing_rule
     create_rule_action list_rule_actions show_rule_action update_rule_action delete_rule_action
@@ -815,6 +816,65 @@ def an_image_has_to_be_where_it_is_said_to_be(s):
     link = s.name("link") + ".bin"
     os.symlink(outside, os.path.join(s.server.bucket, link))
     refused(object_key=link)
+
+
+# --- Modules ------------------------------------------------------------------------------------------------
+
+
+def module(s, product, **members):
+    smallest = {"app_id": s.app_id(), "product_id": product, "module_name": s.name("mcu")}
+    return s.ask("create_ota_module", body=v5.CreateOtaModule(**{**smallest, **members}))
+
+
+def a_module_is_registered_shown_changed_and_deleted(s):
+    product = s.product()
+    said = {"app_id": s.app_id(), "product_id": product, "module_name": "mcu", "alias_name": "motor 电机", "description": "STM32"}
+    made = module(s, product, **said)
+    same(sorted(made), sorted([*said, "module_id", "product_name", "create_time"]), "all members")
+    has(made, **said, product_name=s.ask("show_product", product_id=product)["name"])
+    looks(made["create_time"], TIME, "create_time")
+    same(s.ask("show_ota_module", module_id=made["module_id"]), made, "it is shown as it was made")
+    changed = s.ask("update_ota_module", module_id=made["module_id"], body=v5.UpdateOtaModule(alias_name="MCU"))
+    same(changed, {**made, "alias_name": "MCU"}, "only the alias is another one")
+    s.ask("delete_ota_module", module_id=made["module_id"])
+    for call in ("show_ota_module", "delete_ota_module"):
+        s.refused(404, None, call, module_id=made["module_id"])
+    s.refused(404, None, "update_ota_module", module_id=made["module_id"], body=v5.UpdateOtaModule(alias_name="MCU"))
+
+
+def modules_are_listed_newest_first_and_page_by_page(s):
+    product = s.product()
+    made = [module(s, product)["module_id"] for _ in range(5)]
+    where = {"app_id": s.app_id(), "product_id": product}
+    same(s.pages("list_ota_modules", "modules", "module_id", 5, **where), made[::-1], "newest first")
+    s.bad_pages("list_ota_modules", **where)
+    s.refused(403, "IOTDA.001000", "list_ota_modules", app_id="no-such-space")
+
+
+def a_wrong_module_is_refused(s):
+    product = s.product()
+    wrong = lambda status, code, **members: s.refused(status, code, "create_ota_module", body=v5.CreateOtaModule(
+        **{"app_id": s.app_id(), "product_id": product, "module_name": "mcu", **members}))
+    wrong(400, "IOTDA.000006", module_name="a b")
+    wrong(400, "IOTDA.000006", module_name="a" * 65)
+    wrong(400, "IOTDA.000006", alias_name="a" * 65)
+    wrong(400, "IOTDA.000006", description="a" * 1025)
+    wrong(404, None, product_id=UNKNOWN)
+    module(s, product, module_name="mcu")
+    wrong(400, None)
+    for _ in range(9):
+        module(s, product)
+    wrong(403, None, module_name="more")
+
+
+def modules_are_registered_and_not_upgraded(s):
+    product = s.product()
+    module(s, product, module_name="mcu")
+    body = package_body(s, product, package_type="modulePackage")
+    check("no message to a device" in s.refused(400, "IOTDA.000006", "create_ota_package", body=body), "it says why")
+    same(s.ask("list_ota_package_info", package_type="modulePackage")["packages"], [], "there are none")
+    task = s.task_body(s.package(product), [s.device(product)["device_id"]], task_type="moduleUpgrade")
+    check("no message to a device" in s.refused(400, "IOTDA.000006", "create_batch_task", body=task), "it says why")
 
 
 # --- Tasks --------------------------------------------------------------------------------------------------

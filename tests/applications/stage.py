@@ -29,10 +29,10 @@ ERROR_CODE = r"IOTDA\.\d{6}"
 COUNTERS = ["total", "processing", "success", "fail", "waitting", "fail_wait_retry", "stopped", "removed"]
 # What is answered to a call that went well; 200 to all others.
 CREATED = {"create_product", "add_device", "add_device_group", "create_ota_package", "create_batch_task",
-           "create_routing_rule", "create_rule_action", "add_application"}
+           "create_routing_rule", "create_rule_action", "add_application", "create_ota_module"}
 NO_CONTENT = {"delete_product", "delete_device", "delete_device_group", "delete_ota_package", "delete_batch_task",
               "freeze_device", "unfreeze_device", "delete_routing_rule", "delete_rule_action",
-              "delete_application"}
+              "delete_application", "delete_ota_module"}
 
 
 class Failed(Exception):

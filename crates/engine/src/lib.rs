@@ -42,6 +42,7 @@ mod import;
 mod inbox;
 pub mod limits;
 mod lists;
+mod modules;
 mod objects;
 mod packages;
 mod pushes;
@@ -79,6 +80,7 @@ pub use forget::ForgottenOld;
 pub use groups::{GroupError, GroupRequest, MembersMoved};
 pub use import::ImportOutcome;
 pub use inbox::{Uplink, UplinkReading};
+pub use modules::{ModuleError, ModuleRequest};
 pub use objects::{Bucket, Buckets, OWN_BUCKET, ObjectError, S3Bucket, S3Error, S3Place};
 pub use packages::{PackageError, PackageRequest};
 pub use results::{ResultView, Results};
@@ -93,8 +95,9 @@ pub use otaru_store::{
     AccessKeyRow, Actor, ArtifactRow, AuditRow, Auth, BlobPieces, BlobReader, CampaignFilter, CampaignKey,
     CampaignRow, Content, Counts, Delivery as PackageDelivery, DeploymentFilter, DeploymentKey,
     DeviceCondition, DeviceFact, DeviceFilter, DeviceKey, DeviceRecord, DeviceText, Fault, GroupKey,
-    GroupRow, KnownDevice, LogRow, Manifest, NewContent, Newest, NewestDevices, NewestPackages, ObjectPlace,
-    OutboxSeq, PackageKey, PackageRow, Page, ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey,
-    PushBecame, PushDead, PushDue, PushRule, PushRuleKey, PushSettled, PushSubject, ReportSeq, Role,
-    SpaceKey, SpaceRow, Spaces, StoreError, TagCondition, TagsChange, TextIs, Thing, TokenRow, Total,
+    GroupRow, KnownDevice, LogRow, Manifest, ModuleKey, ModulePatch, ModuleRow, NewContent, Newest,
+    NewestDevices, NewestModules, NewestPackages, ObjectPlace, OutboxSeq, PackageKey, PackageRow, Page,
+    ProductKey, ProductRow, PropertyRow, PushAction, PushActionKey, PushBecame, PushDead, PushDue, PushRule,
+    PushRuleKey, PushSettled, PushSubject, ReportSeq, Role, SpaceKey, SpaceRow, Spaces, StoreError,
+    TagCondition, TagsChange, TextIs, Thing, TokenRow, Total,
 };

@@ -2,6 +2,13 @@
 
 use std::time::Duration;
 
+/// Characters of the name of an OTA module, of what people call it, and of what is said about it: as published.
+pub const MODULE_NAME_CHARS_MAX: usize = 64;
+/// See [`MODULE_NAME_CHARS_MAX`].
+pub const MODULE_ALIAS_CHARS_MAX: usize = 64;
+/// See [`MODULE_NAME_CHARS_MAX`].
+pub const MODULE_DESCRIPTION_CHARS_MAX: usize = 1_024;
+
 /// Characters of the name of a resource space: as of other names.
 pub const SPACE_NAME_CHARS_MAX: usize = 64;
 

@@ -20,6 +20,9 @@ pub const LOG_LINES_KEPT: u32 = 100;
 /// Resource spaces, with the default one: as many as published. Every list of an application reads them all.
 pub const SPACES_MAX: u64 = 10;
 
+/// OTA modules of a product: as many as published.
+pub const MODULES_MAX: u64 = 10;
+
 /// Rules by which applications are told. Each costs a look at every change of its subject.
 pub const PUSH_RULES_MAX: u64 = 100;
 

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
+mod modules;
 mod packages;
 mod spaces;
 
+pub use modules::*;
 pub use packages::*;
 pub use spaces::*;
 
@@ -48,6 +50,8 @@ keys! {
     ActionKey;
     /// A group of devices, inside the store. Never given to another group.
     GroupKey;
+    /// An OTA module, inside the store.
+    ModuleKey;
     /// A resource space, inside the store.
     SpaceKey;
     /// A rule by which applications are told, inside the store.

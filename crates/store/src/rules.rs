@@ -556,6 +556,37 @@ pub(crate) fn no_child(device_id: &otaru_proto::DeviceId) -> StoreError {
     StoreError::Missing { what: "child", id: device_id.to_string() }
 }
 
+/// OTA modules.
+pub(crate) mod module {
+    use crate::error::StoreError;
+    use crate::limits::MODULES_MAX;
+    use crate::rows::{ModulePatch, ModuleRow};
+
+    /// Whether a product with modules of these names may have one more, with this one.
+    pub(crate) fn check_new<'a>(names: impl Iterator<Item = &'a str>, name: &str) -> Result<(), StoreError> {
+        let mut count = 0;
+        for known in names {
+            if known == name {
+                return Err(StoreError::Exists { what: "module", id: name.to_owned() });
+            }
+            count += 1;
+        }
+        super::push::check_room("modules of the product", count, MODULES_MAX)
+    }
+
+    pub(crate) fn patched(row: &ModuleRow, patch: &ModulePatch) -> ModuleRow {
+        ModuleRow {
+            alias: patch.alias.clone().unwrap_or_else(|| row.alias.clone()),
+            description: patch.description.clone().unwrap_or_else(|| row.description.clone()),
+            ..row.clone()
+        }
+    }
+
+    pub(crate) fn missing(module_id: &str) -> StoreError {
+        StoreError::Missing { what: "module", id: module_id.to_owned() }
+    }
+}
+
 /// Resource spaces.
 pub(crate) mod space {
     use crate::error::StoreError;
@@ -636,6 +667,9 @@ pub(crate) mod action {
     pub(crate) const GROUP_DELETED: &str = "group_deleted";
     pub(crate) const GROUP_MEMBERS_ADDED: &str = "group_members_added";
     pub(crate) const GROUP_MEMBERS_REMOVED: &str = "group_members_removed";
+    pub(crate) const MODULE_CREATED: &str = "module_created";
+    pub(crate) const MODULE_CHANGED: &str = "module_changed";
+    pub(crate) const MODULE_DELETED: &str = "module_deleted";
     pub(crate) const SPACE_CREATED: &str = "space_created";
     pub(crate) const SPACE_CHANGED: &str = "space_changed";
     pub(crate) const SPACE_DELETED: &str = "space_deleted";

@@ -62,6 +62,7 @@ macro_rules! read {
 mod applications;
 mod groups;
 mod keys;
+mod modules;
 mod pushes;
 mod spaces;
 

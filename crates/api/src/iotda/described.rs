@@ -10,6 +10,7 @@
 mod apps;
 mod devices;
 mod groups;
+mod modules;
 mod operation;
 mod packages;
 mod products;
@@ -51,12 +52,13 @@ read as JSON whatever their type is said to be. Every answer outside 2xx is a `R
 
 /// Resources, as operations are put together.
 const TAGS: &[(&str, &str)] = &[
-    ("resource spaces", "There is one, with the id of the project"),
+    ("resource spaces", "What an application keeps apart; the default one has the id of the project"),
     ("products", "The models that devices are instances of"),
     ("devices", "What can be upgraded"),
     ("groups", "Devices put together by hand"),
     ("tags", "Keys and values of devices"),
     ("packages", "Firmware and software of a version for a product"),
+    ("modules", "Parts of a product with versions of their own: registered, and not upgraded"),
     ("batch tasks", "Upgrades of many devices: campaigns of the native API"),
     ("routing rules", "What applications are told, and where to"),
     ("search", "Devices by what holds for them"),
@@ -77,6 +79,7 @@ fn operations() -> Vec<Operation> {
         groups::operations(),
         tags::operations(),
         packages::operations(),
+        modules::operations(),
         tasks::operations(),
         rules::operations(),
         search::operations(),
@@ -110,6 +113,7 @@ fn shapes() -> Map<String, Value> {
         groups::shapes(),
         tags::shapes(),
         packages::shapes(),
+        modules::shapes(),
         tasks::shapes(),
         rules::shapes(),
         search::shapes(),

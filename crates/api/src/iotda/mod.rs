@@ -16,6 +16,7 @@ mod filter;
 mod groups;
 mod input;
 mod members;
+mod modules;
 mod packages;
 mod paging;
 mod products;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .merge(groups::routes())
         .merge(tags::routes())
         .merge(packages::routes())
+        .merge(modules::routes())
         .merge(tasks::routes())
         .merge(projects::routes())
         .merge(rules::routes())

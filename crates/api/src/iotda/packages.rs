@@ -15,6 +15,7 @@ use super::apps::Apps;
 use super::call::Call;
 use super::input::{Fields, ID, Rule, VERSION, prose, seconds};
 use super::members::{self, Members};
+use super::modules::NOT_UPGRADED;
 use super::paging::PageOf;
 use super::refusal::{AWAY, EXISTS, INVALID, NO_OBJECT, NO_PACKAGE, NO_PRODUCT, of_engine, of_store};
 use super::words::{PACKAGE_TYPES, kind_of_package, package_type};
@@ -97,7 +98,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     apps.named(&app_id)?;
     let kind = match fields.word("package_type", PACKAGE_TYPES)? {
         Some(word) => kind_of_package(word)
-            .ok_or_else(|| INVALID.because("`package_type` modulePackage is not offered; firmwarePackage and softwarePackage are accepted."))?,
+            .ok_or_else(|| INVALID.because(format!("`package_type` modulePackage is not offered: {NOT_UPGRADED}; firmwarePackage and softwarePackage are accepted.")))?,
         None => return Err(INVALID.because("`package_type` is required.")),
     };
     let product_id = fields.needed("product_id", ID)?;

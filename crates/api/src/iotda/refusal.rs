@@ -52,6 +52,7 @@ pub(super) const EXISTS: Why = why(S::BAD_REQUEST, "IOTDA.000107", "It already e
 pub(super) const ENOUGH: Why = why(S::FORBIDDEN, "IOTDA.000108", "The quota is used up.");
 pub(super) const NO_OBJECT: Why = why(S::BAD_REQUEST, "IOTDA.000109", "The object does not exist.");
 pub(super) const TOO_LARGE: Why = why(S::PAYLOAD_TOO_LARGE, "IOTDA.000110", "The body is too large.");
+pub(super) const NO_MODULE: Why = why(S::NOT_FOUND, "IOTDA.000113", "The OTA module does not exist.");
 pub(super) const AWAY: Why = why(S::SERVICE_UNAVAILABLE, "IOTDA.000111", "Try again later.");
 pub(super) const BROKEN: Why = why(S::INTERNAL_SERVER_ERROR, "IOTDA.000112", "Internal error.");
 

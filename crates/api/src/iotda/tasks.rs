@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use super::call::Call;
 use super::input::{self, DEVICE_ID, Fields, ID, Rule, TASK_NAME, seconds};
 use super::members::{self, Members};
+use super::modules::NOT_UPGRADED;
 use super::paging::Paging;
 use super::refusal::{INVALID, NO_GROUP, NO_PACKAGE, NO_TASK, NOT_NOW, of_engine, of_store};
 use super::words::{
@@ -229,7 +230,9 @@ fn task_kind(fields: &mut Fields) -> Result<PackageKind, Problem> {
         return Ok(kind);
     }
     let accepted = "firmwareUpgrade and softwareUpgrade are accepted.";
-    Err(INVALID.because(if OTHER_TASKS.contains(&word.as_str()) {
+    Err(INVALID.because(if word == "moduleUpgrade" {
+        format!("`task_type` {word} is not offered: {NOT_UPGRADED}; {accepted}")
+    } else if OTHER_TASKS.contains(&word.as_str()) {
         format!("`task_type` {word} is not offered by this server; {accepted}")
     } else {
         format!("`task_type` is {word:?}; {accepted}")

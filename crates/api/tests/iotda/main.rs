@@ -17,6 +17,7 @@ mod groups;
 #[expect(dead_code, reason = "the tests of the native API use all of it")]
 mod house;
 mod mangled;
+mod modules;
 mod packages;
 mod products;
 mod rules;

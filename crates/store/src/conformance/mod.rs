@@ -15,6 +15,7 @@ mod imports;
 mod keys;
 mod lists;
 mod logs;
+mod modules;
 mod notes;
 mod packages;
 mod pushes;
@@ -49,6 +50,9 @@ pub async fn behaves_like_a_store(open: impl AsyncFn() -> Store) {
             a_space_is_made_renamed_and_deleted,
             a_space_that_something_is_in_stays,
             lists_are_about_all_spaces_or_one;
+        modules:
+            a_module_is_made_changed_and_deleted,
+            a_product_has_a_few_modules_and_takes_them_with_it;
         packages:
             a_product_is_there_once,
             an_artifact_may_be_noted_twice,

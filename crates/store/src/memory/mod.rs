@@ -15,6 +15,7 @@ mod forget;
 mod groups;
 mod keys;
 mod members;
+mod modules;
 mod newest;
 mod notes;
 mod packages;

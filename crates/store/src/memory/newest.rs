@@ -54,6 +54,18 @@ impl Tables {
         Ok(rows(paged(all.map(|(key, row)| (*key, PackageRow::clone(row))), page)))
     }
 
+    pub(crate) fn newest_modules(
+        &self,
+        filter: &NewestModules,
+        page: Newest<ModuleKey>,
+    ) -> Result<(Vec<ModuleRow>, Total), StoreError> {
+        let all = self.modules.iter().rev().filter(|(_, row)| {
+            self.is_in(filter.spaces, &row.product_id)
+                && filter.product_id.as_ref().is_none_or(|product_id| row.product_id == *product_id)
+        });
+        Ok(rows(paged(all.map(|(key, row)| (*key, row.clone())), page)))
+    }
+
     pub(crate) fn newest_groups(
         &self,
         spaces: Spaces,

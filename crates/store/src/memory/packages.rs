@@ -85,6 +85,7 @@ impl Tables {
         }
         self.products_by_id.remove(product_id);
         self.members.remove(&Thing::Product(key));
+        self.modules.retain(|_, row| row.product_id != product_id);
         self.note(&actor.name, action::PRODUCT_DELETED, product_id, now);
         Ok(())
     }

@@ -45,6 +45,9 @@ pub(crate) struct Tables {
     pub(super) spaces: BTreeMap<SpaceKey, SpaceRow>,
     pub(super) last_space: i64,
 
+    pub(super) modules: BTreeMap<ModuleKey, ModuleRow>,
+    pub(super) last_module: i64,
+
     pub(super) campaigns: BTreeMap<CampaignKey, Campaign>,
     pub(super) campaigns_by_id: BTreeMap<String, CampaignKey>,
     pub(super) last_campaign: i64,

@@ -46,6 +46,7 @@ keys_are_integers!(
     ReportSeq,
     OutboxSeq,
     GroupKey,
+    ModuleKey,
     SpaceKey
 );
 

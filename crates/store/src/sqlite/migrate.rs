@@ -29,6 +29,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0015_pushes.sql"),
     include_str!("schema/0016_contents.sql"),
     include_str!("schema/0017_spaces.sql"),
+    include_str!("schema/0018_modules.sql"),
 ];
 
 /// Marks the file as ours: `OTAR`.

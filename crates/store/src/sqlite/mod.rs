@@ -55,6 +55,7 @@ mod life;
 mod lists;
 mod members;
 mod migrate;
+mod modules;
 mod newest;
 mod notes;
 mod packages;

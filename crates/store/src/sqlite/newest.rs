@@ -122,6 +122,25 @@ impl Reading<'_> {
         Ok((packages, walk.count(self)?))
     }
 
+    pub(crate) fn newest_modules(
+        &self,
+        filter: &NewestModules,
+        page: Newest<ModuleKey>,
+    ) -> Result<(Vec<ModuleRow>, Total), StoreError> {
+        let mut walk = Walk::new("key", "FROM ota_module WHERE key > 0");
+        if let Some(product_id) = &filter.product_id {
+            let Some(product) = self.product(product_id)? else { return Ok(Default::default()) };
+            walk.and("+product = {}", product.key.0);
+        }
+        walk.within("(SELECT p.space FROM product p WHERE p.key = product)", filter.spaces);
+        let keys: Vec<ModuleKey> = walk.keys(self, page.before.map(|key| key.0), page.skip, page.limit)?;
+        let mut modules = Vec::with_capacity(keys.len());
+        for key in keys {
+            modules.extend(self.module_by_key(key)?);
+        }
+        Ok((modules, walk.count(self)?))
+    }
+
     pub(crate) fn newest_groups(
         &self,
         spaces: Spaces,
