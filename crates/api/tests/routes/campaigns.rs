@@ -362,8 +362,8 @@ async fn a_campaign_is_scheduled_at_its_creation_and_afterwards() {
 /// So many days after a time, to the second.
 fn days_after(shown: &str, days: i64) -> String {
     let time = time::OffsetDateTime::parse(shown, &time::format_description::well_known::Rfc3339).unwrap();
-    let later = (time + time::Duration::days(days)).to_string(); // 2026-11-26 18:30:00.006 +00:00:00
-    format!("{}T{}.000Z", &later[..10], later[11..].split(['.', ' ']).next().unwrap())
+    let form = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].000Z");
+    (time + time::Duration::days(days)).format(&form).unwrap()
 }
 
 #[tokio::test]
