@@ -62,7 +62,11 @@ pub(crate) async fn read(shared: Arc<Shared>) {
                 under_way.insert(task.id(), key);
             }
         }
-        let next = delays.values().map(|delay| delay.until.saturating_sub(now)).min();
+        // What is being read, or has no place yet, waits for one that is done.
+        let has_place = reading.len() < READ_AT_ONCE_MAX;
+        let waiting =
+            delays.iter().filter(|(key, _)| has_place && !under_way.values().any(|other| other == *key));
+        let next = waiting.map(|(_, delay)| delay.until.saturating_sub(now)).min();
         let pause = next.unwrap_or(READ_LOOK_EVERY).clamp(RETRY_PAUSE.0, READ_LOOK_EVERY);
         tokio::select! {
             biased;

@@ -242,6 +242,35 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn packages_from_before_they_could_be_read_later_have_their_artifacts() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.pragma_update(None, "foreign_keys", true).unwrap();
+        migrate(&mut conn, &STEPS[..15]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO project (project_id, created_at) VALUES ('p', 0);
+             INSERT INTO product (project, product_id, name, created_at) VALUES (1, 'p', '', 0);
+             INSERT INTO artifact (artifact_id, project, size_bytes, created_at, idle_since) VALUES ('ab', 1, 42, 0, 0);
+             INSERT INTO package (product, package_id, kind, version, source_versions, artifact_id, file_name, delivery,
+                 created_at) VALUES (1, 'k', 'firmware', 'v', '[]', 'ab', 'f', 'token', 0);
+             INSERT INTO campaign (product, campaign_id, name, state, started, filled, policy, targets, created_at,
+                 created_by) VALUES (1, 'c', '', 'running', 1, 1, '{}', '{}', 0, '');
+             INSERT INTO campaign_package VALUES (1, 0, 1);",
+        )
+        .unwrap();
+        bring_up_to_date(&mut conn).unwrap();
+        let kept: (i64, String, bool) = conn
+            .query_row("SELECT key, artifact_id, refused FROM package", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(kept, (1, "ab".to_owned(), false));
+        let broken: i64 =
+            conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(broken, 0);
+        assert!(conn.execute("DELETE FROM artifact", []).is_err(), "a package has it");
+    }
+
+    #[test]
     fn a_step_that_fails_leaves_the_version_before_it() {
         let mut conn = Connection::open_in_memory().unwrap();
         let steps = ["CREATE TABLE a (x INTEGER)", "CREATE TABLE b (y INTEGER); CREATE TABLE a (x INTEGER)"];
