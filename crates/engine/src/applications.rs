@@ -147,8 +147,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `NoBucket`, `Key`, `Missing`, `Forbidden`; `Unreadable`: where it is does not answer; `Ingest`: it is empty or too large,
-    /// or in the platform's own bucket and another than `sha256` says.
+    /// `NoBucket`, `Key`, `Missing`, `Forbidden`, `Empty`, `TooLarge`; `Unreadable`: where it is does not answer; `OtherDigest`:
+    /// it is in the platform's own bucket and another than `sha256` says.
     pub async fn object_content(&self, place: ObjectPlace) -> Result<(NewContent, String), ObjectError> {
         if place.bucket == OWN_BUCKET {
             let (artifact, name) = self.own_object(&place.key, place.sha256.as_deref()).await?;

@@ -8,16 +8,16 @@
 //!
 //! Not here: where objects are (`objects`), what waits for them (`campaign::plan`).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use otaru_store::{Content, ObjectPlace, PackageKey, PackageRow, PendingPackage, ReadOutcome, StoreError};
 use tokio::task::JoinSet;
 
 use crate::artifacts::{Declared, IngestError};
 use crate::driver::{Engine, Shared};
-use crate::errors::{Faulty as _, Kind};
 use crate::limits::{READ_AGAIN_AFTER, READ_AT_ONCE_MAX, READ_LOOK_EVERY, RETRY_PAUSE};
 use crate::objects::ObjectError;
 use crate::packages::PackageError;
@@ -52,8 +52,12 @@ pub(crate) async fn read(shared: Arc<Shared>) {
                 continue;
             }
         };
-        delays.retain(|key, _| pending.iter().any(|package| package.key == *key));
+        let known: BTreeSet<PackageKey> = pending.iter().map(|package| package.key).collect();
+        delays.retain(|key, _| known.contains(key));
         let now = shared.clock.elapsed();
+        // What was never tried comes first, then what has waited longest: a store that is gone holds up nobody else.
+        let mut pending = pending;
+        pending.sort_by_key(|package| (delays.get(&package.key).map(|delay| delay.until), package.key));
         for PendingPackage { key, place } in pending {
             let is_free = reading.len() < READ_AT_ONCE_MAX && !under_way.values().any(|other| *other == key);
             if is_free && delays.get(&key).is_none_or(|delay| delay.until <= now) {
@@ -154,7 +158,35 @@ impl Shared {
             cause: cause.to_string(),
         };
         let bytes = found.open().await.map_err(unreadable)?;
-        let (artifact, _) = self.keep_bytes(&self.platform(), declared, bytes).await?;
+        // Whoever takes the bytes sees them end early, and not why.
+        let broke: Mutex<Option<std::io::Error>> = Mutex::default();
+        let lock = || broke.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bytes = bytes.map(|piece| {
+            piece.map_err(|cause| {
+                let shown = cause.to_string();
+                *lock() = Some(cause);
+                shown
+            })
+        });
+        let kept = self.keep_bytes(&self.platform(), declared, bytes).await;
+        if let Some(cause) = lock().take() {
+            return Err(unreadable(cause));
+        }
+        let (bucket, key) = (place.bucket.clone(), place.key.clone());
+        let (artifact, _) = kept.map_err(|error| match error {
+            IngestError::Empty => ObjectError::Empty { bucket, key },
+            IngestError::TooLarge { accepted } => ObjectError::TooLarge { bucket, key, accepted },
+            IngestError::DigestMismatch { declared, got } => {
+                ObjectError::OtherDigest { bucket, key, declared, got }
+            }
+            IngestError::SizeMismatch { .. } | IngestError::BrokeOff { .. } => {
+                ObjectError::Unreadable { bucket, key, cause: "it changed while it was read".to_owned() }
+            }
+            IngestError::BadDigest(_)
+            | IngestError::DiskReserve { .. }
+            | IngestError::Blob(_)
+            | IngestError::Store(_) => error.into(),
+        })?;
         Ok(artifact.artifact_id)
     }
 }
@@ -179,14 +211,17 @@ pub fn why_not_ready(packages: &[Arc<PackageRow>]) -> Option<String> {
 /// Whether trying again would only find the same.
 fn is_final(error: &ObjectError) -> bool {
     match error {
-        ObjectError::Missing { .. } | ObjectError::Key(_) => true,
-        // Configurations are mended, and what is being written changes.
+        ObjectError::Missing { .. }
+        | ObjectError::Key(_)
+        | ObjectError::Empty { .. }
+        | ObjectError::TooLarge { .. }
+        | ObjectError::OtherDigest { .. } => true,
+        // Configurations are mended, what is being written changes, and what is ours is not the object's fault.
         ObjectError::NoBucket(_)
         | ObjectError::Forbidden { .. }
         | ObjectError::Unreadable { .. }
         | ObjectError::Store(_)
-        | ObjectError::Ingest(IngestError::SizeMismatch { .. } | IngestError::BrokeOff { .. }) => false,
-        ObjectError::Ingest(error) => error.kind() != Kind::Unavailable,
+        | ObjectError::Ingest(_) => false,
     }
 }
 
@@ -228,12 +263,14 @@ mod tests {
     #[test]
     fn only_what_would_be_found_again_is_final() {
         let (bucket, key) = ("b".to_owned(), "k".to_owned());
-        let digest = IngestError::DigestMismatch { declared: "a".into(), got: "b".into() };
+        let again = || (bucket.clone(), key.clone());
+        let other =
+            |(bucket, key)| ObjectError::OtherDigest { bucket, key, declared: "a".into(), got: "b".into() };
         for error in [
             ObjectError::Missing { bucket: bucket.clone(), key: key.clone() },
-            digest.into(),
-            IngestError::Empty.into(),
-            IngestError::TooLarge { accepted: 1 }.into(),
+            other(again()),
+            ObjectError::Empty { bucket: bucket.clone(), key: key.clone() },
+            ObjectError::TooLarge { bucket: bucket.clone(), key: key.clone(), accepted: 1 },
         ] {
             assert!(is_final(&error), "{error}");
         }
@@ -244,6 +281,8 @@ mod tests {
             IngestError::SizeMismatch { declared: 2, got: 1 }.into(),
             IngestError::BrokeOff { got: 1, cause: "gone".into() }.into(),
             IngestError::DiskReserve { free: 1, reserve: 2 }.into(),
+            IngestError::Store(StoreError::Constraint("ours".into())).into(),
+            ObjectError::Store(StoreError::Missing { what: "artifact", id: "ab".into() }),
         ] {
             assert!(!is_final(&error), "{error}");
         }

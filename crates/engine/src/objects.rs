@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -34,6 +35,9 @@ pub const OWN_BUCKET: &str = "otaru";
 
 /// Bytes of a file read at once.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// How long reading those may take: nobody wants an image at less than 10 KB/s.
+const PIECE_TIME: Duration = Duration::from_secs(30);
 
 /// Where buckets are, by name.
 pub type Buckets = BTreeMap<String, Bucket>;
@@ -86,7 +90,37 @@ pub enum ObjectError {
         /// What the bucket says.
         cause: String,
     },
-    /// Its bytes are not accepted, or could not be kept.
+    /// There is nothing in it.
+    #[error("the object {key} in bucket {bucket} is empty")]
+    Empty {
+        /// In which bucket.
+        bucket: String,
+        /// Which object.
+        key: String,
+    },
+    /// More than is accepted.
+    #[error("the object {key} in bucket {bucket} is larger than {accepted} bytes")]
+    TooLarge {
+        /// In which bucket.
+        bucket: String,
+        /// Which object.
+        key: String,
+        /// How many are accepted.
+        accepted: u64,
+    },
+    /// It is another one than was meant.
+    #[error("the object {key} in bucket {bucket} hashes to {got}, and not to {declared} as was said")]
+    OtherDigest {
+        /// In which bucket.
+        bucket: String,
+        /// Which object.
+        key: String,
+        /// What was said.
+        declared: String,
+        /// What it is.
+        got: String,
+    },
+    /// Its bytes could not be kept.
     #[error(transparent)]
     Ingest(#[from] IngestError),
     /// Try again later, or ours.
@@ -100,7 +134,8 @@ impl Faulty for ObjectError {
             ObjectError::NoBucket(_) | ObjectError::Missing { .. } | ObjectError::Forbidden { .. } => {
                 "unknown_artifact"
             }
-            ObjectError::Key(_) => "invalid",
+            ObjectError::Key(_) | ObjectError::Empty { .. } | ObjectError::TooLarge { .. } => "invalid",
+            ObjectError::OtherDigest { .. } => "digest_mismatch",
             ObjectError::Unreadable { .. } => "unavailable",
             ObjectError::Ingest(error) => error.code(),
             ObjectError::Store(error) => error.code(),
@@ -112,7 +147,10 @@ impl Faulty for ObjectError {
             ObjectError::NoBucket(_)
             | ObjectError::Missing { .. }
             | ObjectError::Forbidden { .. }
-            | ObjectError::Key(_) => Kind::Invalid,
+            | ObjectError::Key(_)
+            | ObjectError::Empty { .. }
+            | ObjectError::TooLarge { .. }
+            | ObjectError::OtherDigest { .. } => Kind::Invalid,
             ObjectError::Unreadable { .. } => Kind::Unavailable,
             ObjectError::Ingest(error) => error.kind(),
             ObjectError::Store(error) => error.kind(),
@@ -169,15 +207,18 @@ impl Shared {
             }
         };
         let (bucket, key) = (bucket.clone(), key.clone());
-        let found = found.map_err(|why| match why {
-            Why::Missing => ObjectError::Missing { bucket, key },
-            Why::Forbidden(cause) => ObjectError::Forbidden { bucket, key, cause },
-            Why::Unreadable(cause) => ObjectError::Unreadable { bucket, key, cause },
+        let found = found.map_err(|why| {
+            let (bucket, key) = (bucket.clone(), key.clone());
+            match why {
+                Why::Missing => ObjectError::Missing { bucket, key },
+                Why::Forbidden(cause) => ObjectError::Forbidden { bucket, key, cause },
+                Why::Unreadable(cause) => ObjectError::Unreadable { bucket, key, cause },
+            }
         })?;
         let accepted = self.settings.artifact_bytes_max;
         match found.size_bytes {
-            0 => Err(IngestError::Empty.into()),
-            size if size > accepted => Err(IngestError::TooLarge { accepted }.into()),
+            0 => Err(ObjectError::Empty { bucket, key }),
+            size if size > accepted => Err(ObjectError::TooLarge { bucket, key, accepted }),
             _ => Ok(found),
         }
     }
@@ -199,7 +240,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `Missing`; `Ingest(DigestMismatch)`; `Store`.
+    /// `Missing`; `OtherDigest`; `Store`.
     pub async fn own_object(
         &self,
         key: &str,
@@ -213,7 +254,8 @@ impl Engine {
             && !declared.eq_ignore_ascii_case(&artifact.artifact_id)
         {
             let declared = declared.to_owned();
-            return Err(IngestError::DigestMismatch { declared, got: artifact.artifact_id }.into());
+            let (bucket, key) = (OWN_BUCKET.to_owned(), key.to_owned());
+            return Err(ObjectError::OtherDigest { bucket, key, declared, got: artifact.artifact_id });
         }
         let name = if name.is_empty() { "package.bin" } else { name };
         Ok((artifact, file_name(name)))
@@ -261,7 +303,9 @@ pub(crate) fn file_name(key: &str) -> String {
 fn pieces(file: File) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
     stream::try_unfold(file, |mut file| async move {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
-        let count = (&mut file).take(PIECE_BYTES as u64).read_to_end(&mut piece).await?;
+        // A directory may be on another machine, which may be gone.
+        let mut next = (&mut file).take(PIECE_BYTES as u64);
+        let count = tokio::time::timeout(PIECE_TIME, next.read_to_end(&mut piece)).await??;
         Ok((count > 0).then(|| (Bytes::from(piece), file)))
     })
 }

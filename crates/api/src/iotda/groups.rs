@@ -11,7 +11,7 @@ use super::call::Call;
 use super::input::{ID, name, prose};
 use super::members::{self, Members};
 use super::paging::PageOf;
-use super::refusal::{INVALID, NO_DEVICE, NO_GROUP, of_engine, of_store};
+use super::refusal::{INVALID, NO_DEVICE, NO_GROUP, NO_SPACE, of_engine, of_store};
 use crate::problem::Problem;
 use crate::router::Shared;
 
@@ -82,7 +82,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<GroupView>), Problem> {
         kept.insert("super_group_id".to_owned(), above.into());
     }
     let made = call.engine.create_group_with(by, request, space, members::text(&kept)).await;
-    Ok((StatusCode::CREATED, Json(GroupView::of(made.map_err(refused)?, kept))))
+    Ok((StatusCode::CREATED, Json(GroupView::of(made.map_err(|error| of_engine(error, NO_SPACE))?, kept))))
 }
 
 #[derive(Serialize)]

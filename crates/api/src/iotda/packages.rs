@@ -125,7 +125,12 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
             let words = format!("Bucket {bucket} does not answer. {}", AWAY.words());
             Problem::from(error).in_published_words(AWAY.code(), &words)
         }
-        ObjectError::Key(_) | ObjectError::Ingest(_) | ObjectError::Store(_) => of_engine(error, INVALID),
+        ObjectError::Key(_)
+        | ObjectError::Empty { .. }
+        | ObjectError::TooLarge { .. }
+        | ObjectError::OtherDigest { .. }
+        | ObjectError::Ingest(_)
+        | ObjectError::Store(_) => of_engine(error, INVALID),
     })?;
     let request = PackageRequest {
         product_id,

@@ -13,7 +13,7 @@ use super::call::Call;
 use super::input::{Fields, ID, name, prose, seconds};
 use super::members::{self, Members};
 use super::paging::PageOf;
-use super::refusal::{EXISTS, IN_USE, INVALID, NO_PRODUCT, of_engine, of_store};
+use super::refusal::{EXISTS, IN_USE, INVALID, NO_PRODUCT, NO_SPACE, of_engine, of_store};
 use crate::problem::Problem;
 use crate::router::Shared;
 
@@ -46,7 +46,7 @@ async fn create(call: Call) -> Result<(StatusCode, Json<Value>), Problem> {
     let named = fields.needed("name", name(64))?;
     let members = model(&mut fields, true)?;
     let made = call.engine.create_product_with(by, product_id, &named, space, members::text(&members)).await;
-    let row = made.map_err(|error| of_engine(error, NO_PRODUCT)).map_err(|problem| {
+    let row = made.map_err(|error| of_engine(error, NO_SPACE)).map_err(|problem| {
         if problem.code() == EXISTS.code() { EXISTS.because("Another product has this id.") } else { problem }
     })?;
     Ok((StatusCode::CREATED, Json(view(&apps, &row, members, true))))

@@ -103,6 +103,9 @@ fn about(apps: &Apps, fields: &mut Fields, shown: &mut Members) -> Result<(), Pr
     }
     if let Some(app_type) = fields.word("app_type", APP_TYPES)? {
         shown.insert("app_type".to_owned(), app_type.into());
+        if app_type == "GLOBAL" {
+            shown.remove("app_id");
+        }
     }
     if let Some(app_id) = fields.text("app_id", super::input::ID)? {
         apps.named(&app_id)?;

@@ -40,7 +40,9 @@ pub struct S3Place {
     pub prefix: String,
     /// Another store than that of AWS: `http://` or `https://`, a host and perhaps a port.
     pub endpoint: Option<String>,
-    /// `us-east-1` if absent, which most other stores accept.
+    /// The endpoint's host begins with the bucket, which some stores want; otherwise the bucket is in the path.
+    pub is_virtual_host: bool,
+    /// Absent: what the environment says where that says who we are, or `us-east-1`, which most other stores accept.
     pub region: Option<String>,
     /// Access key and secret. Absent: what the environment says (`AWS_ACCESS_KEY_ID` and so on), or the role of the machine.
     pub credentials: Option<(String, String)>,
@@ -48,11 +50,15 @@ pub struct S3Place {
 
 impl std::fmt::Debug for S3Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let S3Place { bucket, prefix, endpoint, region, credentials } = self;
+        let S3Place { bucket, prefix, endpoint, is_virtual_host, region, credentials } = self;
         let access_key = credentials.as_ref().map(|(access_key, _)| access_key);
         let mut shown = f.debug_struct("S3Place");
         shown.field("bucket", bucket).field("prefix", prefix).field("endpoint", endpoint);
-        shown.field("region", region).field("access_key", &access_key).finish_non_exhaustive()
+        shown
+            .field("is_virtual_host", is_virtual_host)
+            .field("region", region)
+            .field("access_key", &access_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,18 +85,27 @@ impl S3Bucket {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let is_plain = place.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
         let (max_retries, retry_timeout) = RETRIES;
-        let mut builder = AmazonS3Builder::from_env()
+        // Whoever says who they are means nobody else's keys, tokens or addresses.
+        let builder = match &place.credentials {
+            Some(_) => AmazonS3Builder::new(),
+            None => AmazonS3Builder::from_env(),
+        };
+        let mut builder = builder
             .with_bucket_name(&place.bucket)
             .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIME).with_allow_http(is_plain))
             .with_retry(RetryConfig { max_retries, retry_timeout, ..RetryConfig::default() });
         if let Some(endpoint) = &place.endpoint {
-            builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
+            builder =
+                builder.with_endpoint(endpoint).with_virtual_hosted_style_request(place.is_virtual_host);
         }
         if let Some(region) = &place.region {
             builder = builder.with_region(region);
         }
         if let Some((access_key, secret)) = &place.credentials {
             builder = builder.with_access_key_id(access_key).with_secret_access_key(secret);
+        }
+        if !place.prefix.is_empty() && Path::parse(&place.prefix).is_err() {
+            return Err(S3Error(format!("nothing can begin with {}", place.prefix)));
         }
         let there = builder.build().map_err(|error| S3Error(error.to_string()))?;
         Ok(S3Bucket { there: Arc::new(there), prefix: place.prefix.clone() })
@@ -99,7 +114,12 @@ impl S3Bucket {
     pub(super) async fn find(&self, key: &str) -> Result<Found, Why> {
         let path = Path::parse(format!("{}{key}", self.prefix)).map_err(|_| Why::Missing)?;
         let about = self.there.head(&path).await.map_err(|error| why(&error))?;
-        Ok(Found { there: Arc::clone(&self.there), path, size_bytes: about.size, version: about.e_tag })
+        // A weak tag never matches.
+        let version = match about.e_tag.filter(|tag| !tag.starts_with("W/")) {
+            Some(tag) => GetOptions { if_match: Some(tag), ..GetOptions::default() },
+            None => GetOptions { if_unmodified_since: Some(about.last_modified), ..GetOptions::default() },
+        };
+        Ok(Found { there: Arc::clone(&self.there), path, size_bytes: about.size, version })
     }
 }
 
@@ -108,8 +128,8 @@ pub(super) struct Found {
     there: Arc<AmazonS3>,
     path: Path,
     size_bytes: u64,
-    /// Which of its versions.
-    version: Option<String>,
+    /// Only this one of its versions.
+    version: GetOptions,
 }
 
 impl Found {
@@ -123,11 +143,7 @@ impl Found {
                 return Ok(None);
             }
             let to = found.size_bytes.min(from + PART_BYTES);
-            let options = GetOptions {
-                range: Some(GetRange::Bounded(from..to)),
-                if_match: found.version.clone(),
-                ..GetOptions::default()
-            };
+            let options = GetOptions { range: Some(GetRange::Bounded(from..to)), ..found.version.clone() };
             let got = found.there.get_opts(&found.path, options).await.map_err(|error| broken(&error))?;
             let piece = got.bytes().await.map_err(|error| broken(&error))?;
             Ok(Some((piece, (found, to))))
@@ -145,24 +161,25 @@ fn why(error: &Error) -> Why {
     if matches!(error, Error::NotFound { .. } | Error::InvalidPath { .. }) {
         Why::Missing
     } else if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) {
-        Why::Forbidden(plain(error))
+        Why::Forbidden("the store does not let our access key read it".to_owned())
     } else {
         Why::Unreadable(plain(error))
     }
 }
 
-/// What went wrong, in a line without the words of the protocol: the innermost reason.
+/// What went wrong, in a line: the innermost reason, without the page that a store sends with it.
 fn plain(error: &Error) -> String {
     let mut reason: &dyn std::error::Error = error;
     while let Some(inner) = reason.source() {
         reason = inner;
     }
     let text: String = reason.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = text.split('<').next().unwrap_or_default().trim_end_matches([' ', ':']);
     text.chars().take(REASON_CHARS_MAX).collect()
 }
 
 /// Of a reason that a store gives, which may be a whole page.
-const REASON_CHARS_MAX: usize = 300;
+const REASON_CHARS_MAX: usize = 160;
 
 #[cfg(test)]
 mod tests {

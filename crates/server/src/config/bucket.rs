@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use otaru_engine::{Bucket, S3Bucket, S3Place};
 
 const ACCEPTED: &str = "the absolute path of a directory is accepted, or \"s3://BUCKET\", \"s3://BUCKET/PREFIX\", and after a `?` \
-                        any of endpoint=URL, region=NAME and credentials=FILE, joined by `&`";
+                        any of endpoint=URL, style=path or style=virtual, region=NAME and credentials=FILE, joined by `&`";
 
 /// `Err` says what would be right.
 pub(super) fn parse(text: &str) -> Result<Bucket, String> {
@@ -41,6 +41,8 @@ fn s3_place(text: &str) -> Result<S3Place, String> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("endpoint", url)) => found.endpoint = Some(endpoint(url)?),
+            Some(("style", "path")) => found.is_virtual_host = false,
+            Some(("style", "virtual")) => found.is_virtual_host = true,
             Some(("region", region)) if !region.is_empty() => found.region = Some(region.to_owned()),
             Some(("credentials", file)) => found.credentials = Some(credentials(Path::new(file))?),
             Some(_) | None => return Err(ACCEPTED.to_owned()),
@@ -115,6 +117,8 @@ mod tests {
             ("s3://".to_owned(), "s3://BUCKET"),
             ("s3://a b".to_owned(), "s3://BUCKET"),
             ("s3://images?colour=red".to_owned(), "endpoint=URL"),
+            ("s3://images?style=other".to_owned(), "style=path"),
+            ("s3://images/a//b".to_owned(), "nothing can begin with a//b/"),
             ("s3://images?endpoint=store:9000".to_owned(), "http://"),
             ("s3://images?endpoint=https://store/path".to_owned(), "http://"),
             ("s3://images?credentials=/does/not/exist".to_owned(), "cannot be read"),

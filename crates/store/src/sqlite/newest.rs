@@ -183,6 +183,22 @@ impl Reading<'_> {
             },
             None => None,
         };
+        // Most spaces have one product, whose index is walked then.
+        let product = match (product, filter.spaces) {
+            (None, Spaces::One(space)) => {
+                let all: Vec<i64> = self.conn.all(
+                    "SELECT key FROM product WHERE space = ?1 AND deleted_at IS NULL LIMIT 2",
+                    [space],
+                    |row| row.get(0),
+                )?;
+                match all[..] {
+                    [] => return Ok(None),
+                    [one] => Some(one),
+                    _ => None,
+                }
+            }
+            (product, Spaces::All | Spaces::Default | Spaces::One(_)) => product,
+        };
         let mut walk = if let Some(gateway_id) = &filter.gateway_id {
             let Some(gateway) = self.device(gateway_id)? else { return Ok(None) };
             let mut walk = Walk::new("d.key", "FROM device d WHERE d.deleted_at IS NULL");

@@ -137,6 +137,9 @@ impl Tx<'_> {
             ReadOutcome::Delayed(_) | ReadOutcome::Refused(_) => None,
         };
         let (content, action) = rules::read_content(outcome, artifact.as_ref())?;
+        if content == row.content {
+            return Ok(Some(row));
+        }
         let (artifact_id, problem, refused) = match &content {
             Content::Ready { artifact_id, .. } => (Some(artifact_id), None, false),
             Content::Pending { problem } => (None, problem.as_ref(), false),
@@ -146,7 +149,10 @@ impl Tx<'_> {
             "UPDATE package SET artifact_id = ?2, problem = ?3, refused = ?4 WHERE key = ?1",
             (key, artifact_id, problem, refused),
         )?;
-        self.packages_changed();
+        if content.is_ready() {
+            // Campaigns are kept with their packages, for whether those are ready.
+            self.cache.clear();
+        }
         if let Some(action) = action {
             self.note(actor, action, &row.package_id, now)?;
         }
@@ -165,16 +171,10 @@ impl Tx<'_> {
         let mut row = package_by_key(self.conn, key)?.ok_or_else(missing)?;
         if matches!(row.content, Content::Invalid { .. }) {
             self.conn.run("UPDATE package SET problem = NULL, refused = 0 WHERE key = ?1", [key])?;
-            self.packages_changed();
             self.note(actor, action::PACKAGE_RETRIED, package_id, now)?;
             row.content = Content::Pending { problem: None };
         }
         Ok(row)
-    }
-
-    /// Campaigns are kept with their packages.
-    fn packages_changed(&mut self) {
-        self.cache.clear();
     }
 
     /// The package that an actor names; those of other projects do not exist for it.
