@@ -44,7 +44,7 @@ pub(crate) async fn read(shared: Arc<Shared>) {
     let mut reading: JoinSet<(PackageKey, Result<bool, StoreError>)> = JoinSet::new();
     let mut under_way: BTreeMap<tokio::task::Id, PackageKey> = BTreeMap::new();
     while !shared.is_stopping() {
-        let pending = match shared.all_pending().await {
+        let mut pending = match shared.all_pending().await {
             Ok(pending) => pending,
             Err(error) => {
                 tracing::warn!(%error, "packages to be read could not be looked for; it is tried again");
@@ -56,7 +56,6 @@ pub(crate) async fn read(shared: Arc<Shared>) {
         delays.retain(|key, _| known.contains(key));
         let now = shared.clock.elapsed();
         // What was never tried comes first, then what has waited longest: a store that is gone holds up nobody else.
-        let mut pending = pending;
         pending.sort_by_key(|package| (delays.get(&package.key).map(|delay| delay.until), package.key));
         for PendingPackage { key, place } in pending {
             let is_free = reading.len() < READ_AT_ONCE_MAX && !under_way.values().any(|other| *other == key);

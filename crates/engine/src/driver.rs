@@ -13,21 +13,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use otaru_core::{Epoch, ServiceTime};
-use otaru_proto::{Access, Downlink, Notice, TaskInfo, encode_downlink};
 use otaru_store::{
-    Actor, BlobStore, Changes, Committed, DeviceKey, OutboxLine, ProjectRow, QuarantinedEvent, Say, Store,
-    StoreError, Vault,
+    Actor, BlobStore, Changes, Committed, DeviceKey, ProjectRow, QuarantinedEvent, Store, StoreError, Vault,
 };
 use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::application_tokens::ApplicationTokens;
-use crate::batch::{Answer, Around, Spoken, decide, wanted};
+use crate::batch::{Answer, Around, decide, wanted};
 use crate::campaign_work::CampaignWork;
 use crate::clock::{Clock, ServiceClock};
 use crate::connect::RefusedConnections;
 use crate::device_http::{DeviceTokens, HttpDevices};
-use crate::downloads::{Claim, DownloadActivity, DownloadTokens};
+use crate::downloads::{DownloadActivity, DownloadTokens};
 use crate::feed::Feed;
 use crate::ids::IdMaker;
 use crate::inbox::{Inbox, Input};
@@ -35,6 +33,7 @@ use crate::limits::{
     BATCH_EVENTS_MAX, CHILDREN_CHUNK, DUE_REST, HEARTBEAT_EVERY, RETRY_PAUSE, STORE_SILENCE_MAX,
     TOLD_AT_ONCE_MAX, WAKE_CHECK_EVERY,
 };
+use crate::message::message;
 use crate::queues::{Questions, Slots};
 use crate::sessions::{Delivery, SessionRef, Sessions, Settling};
 use crate::settings::Settings;
@@ -739,64 +738,6 @@ fn acknowledge(inputs: &[Input]) {
     for of_session in tickets.chunk_by(|a, b| a.0.epoch == b.0.epoch) {
         let session = of_session[0].0;
         session.deliver_all(of_session.iter().map(|(_, ticket)| Delivery::Acknowledge(*ticket)));
-    }
-}
-
-/// The bytes of what is said. Address and token are made here, so that nothing secret is stored.
-///
-/// `None`: the bytes of the package are not kept, of which no device is told (`CampaignFacts::packages_ready`).
-fn message(shared: &Shared, line: &OutboxLine, spoken: &Spoken) -> Option<Bytes> {
-    let wall = shared.clock.wall();
-    let task = task_info(spoken);
-    let downlink = match line.say {
-        Say::AskVersion => Downlink::VersionQuery { task },
-        Say::Notice { package, attempt } => {
-            let package = &spoken.campaign.packages[usize::from(package)];
-            let (artifact_id, file_size) = package.content.artifact()?;
-            let life = shared.settings.token_life;
-            let life_ms = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
-            let expires_at = otaru_core::WallTime(wall.0.saturating_add(life_ms));
-            let token = shared.download_tokens.make(&spoken.deployment_id, Claim { attempt, expires_at });
-            let path = format!(
-                "{}/download/{}/{}",
-                shared.settings.public_url, spoken.deployment_id, package.file_name
-            );
-            let (url, access) = match shared.settings.delivery.unwrap_or(package.delivery) {
-                // The Android SDK sends no header for software, so that its address carries the token as well.
-                otaru_store::Delivery::Token if package.kind == otaru_proto::PackageKind::Software => {
-                    (format!("{path}?access_token={token}"), Access::Token(token))
-                }
-                otaru_store::Delivery::Token => (path, Access::Token(token)),
-                otaru_store::Delivery::SignedUrl => {
-                    (format!("{path}?access_token={token}"), Access::SignedUrl)
-                }
-            };
-            Downlink::Notice(Notice {
-                kind: package.kind,
-                access,
-                version: package.version.clone(),
-                url,
-                file_size,
-                file_name: package.file_name.clone(),
-                expires_secs: u32::try_from(life.as_secs()).unwrap_or(u32::MAX),
-                sign: artifact_id.to_owned(),
-                custom_info: package.custom_info.clone(),
-                task,
-            })
-        }
-    };
-    Some(Bytes::from(encode_downlink(&spoken.device_id, &downlink, wall.0)))
-}
-
-/// What a device is told about the campaign beside the upgrade itself.
-fn task_info(spoken: &Spoken) -> Option<TaskInfo> {
-    let campaign = &spoken.campaign;
-    let ext = campaign.ext_info.clone();
-    match spoken.siblings {
-        Some(sub_device_count) => {
-            Some(TaskInfo { task_id: campaign.campaign_id.clone(), sub_device_count, ext })
-        }
-        None => ext.map(|ext| TaskInfo { task_id: String::new(), sub_device_count: 0, ext: Some(ext) }),
     }
 }
 

@@ -42,6 +42,7 @@ mod import;
 mod inbox;
 pub mod limits;
 mod lists;
+mod message;
 mod modules;
 mod objects;
 mod packages;

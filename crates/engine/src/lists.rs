@@ -118,6 +118,7 @@ impl Engine {
     }
 
     /// A campaign and one of its devices.
+    ///
     /// One that was deleted is found as well, unless the campaign is too large to be walked over for it.
     async fn part_of(
         &self,

@@ -36,7 +36,7 @@ pub const OWN_BUCKET: &str = "otaru";
 /// Bytes of a file read at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// How long reading those may take: nobody wants an image at less than 10 KB/s.
+/// How long looking for a file, or reading so much of it, may take: a directory may be on another machine, which may be gone.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
 /// Where buckets are, by name.
@@ -200,27 +200,24 @@ impl Shared {
         let there = there.ok_or_else(|| ObjectError::NoBucket(bucket.clone()))?;
         let path = inside(key).ok_or_else(|| ObjectError::Key(key.clone()))?;
         let found = match there {
-            Bucket::Directory(root) => find_file(root, path).await,
+            Bucket::Directory(root) => match tokio::time::timeout(PIECE_TIME, find_file(root, path)).await {
+                Ok(found) => found,
+                Err(_) => Err(Why::Unreadable("its directory does not answer".to_owned())),
+            },
             Bucket::S3(there) => {
                 let found = there.find(key).await;
                 found.map(|found| FoundObject { size_bytes: found.size_bytes(), at: At::S3(found) })
             }
         };
-        let (bucket, key) = (bucket.clone(), key.clone());
-        let found = found.map_err(|why| {
-            let (bucket, key) = (bucket.clone(), key.clone());
-            match why {
-                Why::Missing => ObjectError::Missing { bucket, key },
-                Why::Forbidden(cause) => ObjectError::Forbidden { bucket, key, cause },
-                Why::Unreadable(cause) => ObjectError::Unreadable { bucket, key, cause },
-            }
-        })?;
-        let accepted = self.settings.artifact_bytes_max;
-        match found.size_bytes {
-            0 => Err(ObjectError::Empty { bucket, key }),
-            size if size > accepted => Err(ObjectError::TooLarge { bucket, key, accepted }),
-            _ => Ok(found),
-        }
+        let (bucket, key, accepted) = (bucket.clone(), key.clone(), self.settings.artifact_bytes_max);
+        Err(match found {
+            Ok(found) if found.size_bytes == 0 => ObjectError::Empty { bucket, key },
+            Ok(found) if found.size_bytes > accepted => ObjectError::TooLarge { bucket, key, accepted },
+            Ok(found) => return Ok(found),
+            Err(Why::Missing) => ObjectError::Missing { bucket, key },
+            Err(Why::Forbidden(cause)) => ObjectError::Forbidden { bucket, key, cause },
+            Err(Why::Unreadable(cause)) => ObjectError::Unreadable { bucket, key, cause },
+        })
     }
 }
 
@@ -303,7 +300,6 @@ pub(crate) fn file_name(key: &str) -> String {
 fn pieces(file: File) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
     stream::try_unfold(file, |mut file| async move {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
-        // A directory may be on another machine, which may be gone.
         let mut next = (&mut file).take(PIECE_BYTES as u64);
         let count = tokio::time::timeout(PIECE_TIME, next.read_to_end(&mut piece)).await??;
         Ok((count > 0).then(|| (Bytes::from(piece), file)))

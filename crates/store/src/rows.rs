@@ -1,23 +1,30 @@
 //! What the store hands out and takes: plain values in the words of the domain.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use otaru_core::campaign::{Act, CampaignState, Policy, Selection};
 use otaru_core::deployment::{Deployment, Label};
 use otaru_core::{Epoch, Fingerprint, ServiceTime, WallTime};
-use otaru_proto::{DeviceId, PackageKind};
+use otaru_proto::DeviceId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 
+mod access;
+mod logs;
 mod modules;
 mod packages;
+mod pushes;
+mod search;
 mod spaces;
 
+pub use access::*;
+pub use logs::*;
 pub use modules::*;
 pub use packages::*;
+pub use pushes::*;
+pub use search::*;
 pub use spaces::*;
 
 macro_rules! keys {
@@ -97,132 +104,6 @@ pub struct Newest<K> {
     pub limit: u32,
 }
 
-/// What an application is told the changes of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PushSubject {
-    /// Campaigns that come into another state.
-    Campaign,
-    /// Devices whose versions, name, tags, gateway or freezing change.
-    Device,
-    /// Deployments that come into another state.
-    Deployment,
-}
-
-impl PushSubject {
-    /// Stable; stored.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            PushSubject::Campaign => "campaign",
-            PushSubject::Device => "device",
-            PushSubject::Deployment => "deployment",
-        }
-    }
-}
-
-/// A rule by which applications are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushRule {
-    /// Inside the store; 0 for a rule to be made.
-    pub key: PushRuleKey,
-    /// Public id.
-    pub rule_id: String,
-    /// The changes of what.
-    pub subject: PushSubject,
-    /// It is in force.
-    pub active: bool,
-    /// The text of a JSON object, as it was sent.
-    pub members: String,
-    /// When it was made.
-    pub created_at: WallTime,
-}
-
-/// Where to a rule tells.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PushAction {
-    /// Inside the store; 0 for an action to be made.
-    pub key: PushActionKey,
-    /// Public id.
-    pub action_id: String,
-    /// Of which rule, by public id.
-    pub rule_id: String,
-    /// Where to.
-    pub url: String,
-    /// What its notifications are signed with, sealed by the vault for [`push_token_context`](crate::push_token_context).
-    pub sealed_token: Option<Vec<u8>>,
-    /// The text of a JSON object, as it was sent, without the token.
-    pub members: String,
-    /// When it was made.
-    pub created_at: WallTime,
-    /// Of its rule.
-    pub subject: PushSubject,
-    /// Whether its rule is in force.
-    pub active: bool,
-}
-
-impl std::fmt::Debug for PushAction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PushAction")
-            .field("action_id", &self.action_id)
-            .field("rule_id", &self.rule_id)
-            .field("url", &self.url)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A thing whose change an application has not been told yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PushDue {
-    /// The key of the campaign, device or deployment, as the subject says.
-    pub thing: i64,
-    /// Grows with each change.
-    pub version: i64,
-    /// How often telling it failed.
-    pub attempts: u32,
-}
-
-/// What became of one that was due. It stays due if the thing has changed since.
-#[derive(Clone, Debug)]
-pub struct PushSettled {
-    /// As it was due.
-    pub due: PushDue,
-    /// What became of it.
-    pub became: PushBecame,
-}
-
-/// What became of a notification.
-#[derive(Clone, Debug)]
-pub enum PushBecame {
-    /// The application took it.
-    Told,
-    /// It is tried again.
-    Failed {
-        /// How much it counts: attempts add up.
-        weight: u32,
-    },
-    /// It is not tried again, and kept with the reason.
-    Dead {
-        /// What was to be told.
-        body: String,
-        /// Why it was not taken.
-        error: String,
-    },
-}
-
-/// A notification that an application did not take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushDead {
-    /// Its place among all of them.
-    pub seq: i64,
-    /// When it was given up.
-    pub at: WallTime,
-    /// What was to be told.
-    pub body: String,
-    /// Why it was not taken.
-    pub error: String,
-}
-
 /// What members of the application API belong to, with its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Thing {
@@ -249,141 +130,6 @@ impl Thing {
             Thing::Campaign(key) => ("campaign", key.0),
         }
     }
-}
-
-/// Which devices of a list that has the newest first are wanted; everything given must hold.
-#[derive(Clone, Debug, Default)]
-pub struct NewestDevices {
-    /// Only of this product, by public id.
-    pub product_id: Option<String>,
-    /// Only children of this gateway.
-    pub gateway_id: Option<DeviceId>,
-    /// Only members of this group.
-    pub group_id: Option<String>,
-    /// Only with this number of the maker's.
-    pub node_id: Option<String>,
-    /// Only with this in their name.
-    pub name_part: Option<String>,
-    /// Only registered at this time or later.
-    pub from: Option<WallTime>,
-    /// Only registered before this time.
-    pub until: Option<WallTime>,
-    /// Only with at least one of these tags.
-    pub any_tag: Vec<(String, String)>,
-    /// Only of products in these resource spaces.
-    pub spaces: Spaces,
-}
-
-/// What devices are searched for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeviceSearch {
-    /// Alternatives, at most [`ALTERNATIVES_MAX`](crate::limits::ALTERNATIVES_MAX): a device is found when everything in one
-    /// of them holds. None: nothing is found; an empty one: everything is.
-    pub any: Vec<Vec<DeviceCondition>>,
-    /// The order of what is found: as registered, or the newest first.
-    pub oldest_first: bool,
-}
-
-/// A page of what was found, in the order of the search.
-#[derive(Clone, Copy, Debug)]
-pub struct SearchPage {
-    /// Only what comes after this.
-    pub after: Option<DeviceKey>,
-    /// So many are left out.
-    pub skip: u32,
-    /// At most this many.
-    pub limit: u32,
-}
-
-/// Something that holds for a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceCondition {
-    /// It must not hold. Of what a device does not have, nothing else holds.
-    pub is_not: bool,
-    /// What it is.
-    pub fact: DeviceFact,
-}
-
-/// What may hold for a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeviceFact {
-    /// A text of it.
-    Text(DeviceText, TextIs),
-    /// It is an instance of one of these products, by public id.
-    Product(Vec<String>),
-    /// Its product is in one of these resource spaces; `None` is the default one.
-    Space(Vec<Option<SpaceKey>>),
-    /// One of these reaches it: its gateway or, for a device without one, itself.
-    Gateway(Vec<DeviceId>),
-    /// It is a member of one of these groups, by public id.
-    Group(Vec<String>),
-    /// It has a tag for which all of these hold.
-    Tag(Vec<TagCondition>),
-    /// Its key is in one of these ranges.
-    Key(Vec<Range<i64>>),
-    /// It was registered in one of these ranges, in milliseconds.
-    Created(Vec<Range<i64>>),
-    /// It may not connect.
-    Frozen,
-    /// Another device is its gateway.
-    Child,
-}
-
-/// Texts that a device has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceText {
-    /// Its public id.
-    Id,
-    /// The maker's number.
-    Node,
-    /// Its name.
-    Name,
-    /// The firmware it last reported.
-    Firmware,
-    /// The software it last reported.
-    Software,
-}
-
-/// What a text is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TextIs {
-    /// One of these.
-    OneOf(Vec<String>),
-    /// It begins so.
-    Begins(String),
-}
-
-/// Something that holds for a tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagCondition {
-    /// It must not hold.
-    pub is_not: bool,
-    /// For its key, or for its value.
-    pub of_key: bool,
-    /// What it is.
-    pub is: TextIs,
-}
-
-impl TextIs {
-    pub(crate) fn holds(&self, text: &str) -> bool {
-        match self {
-            TextIs::OneOf(texts) => texts.iter().any(|one| one == text),
-            TextIs::Begins(start) => text.starts_with(start.as_str()),
-        }
-    }
-}
-
-/// Which packages of a list that has the newest first are wanted; everything given must hold.
-#[derive(Clone, Debug, Default)]
-pub struct NewestPackages {
-    /// Only of this kind.
-    pub kind: Option<PackageKind>,
-    /// Only of this product, by public id.
-    pub product_id: Option<String>,
-    /// Only of this version.
-    pub version: Option<String>,
-    /// Only of products in these.
-    pub spaces: Spaces,
 }
 
 /// What the store knew when it was opened.
@@ -1058,118 +804,4 @@ pub struct ReportRecord {
     pub reading: String,
     /// Of which campaign, if it belonged to one.
     pub campaign_id: Option<String>,
-}
-
-/// An API token. The token itself is not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRow {
-    /// 24 lower-case hex digits, for listing and revoking.
-    pub token_id: String,
-    /// For people.
-    pub name: String,
-    /// What it may do.
-    pub role: Role,
-    /// SHA-256 of the token, 64 lower-case hex digits.
-    pub hash: String,
-    /// Of which tenant.
-    pub project: ProjectKey,
-    /// When it was made.
-    pub created_at: WallTime,
-}
-
-/// An access key: its secret signs requests.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AccessKeyRow {
-    /// 20 characters of `A-Z 0-9`; sent with each request.
-    pub access_key: String,
-    /// For people.
-    pub name: String,
-    /// What its holder may do.
-    pub role: Role,
-    /// Sealed by the vault, for the context `access-key/` and the key.
-    pub sealed_secret: Vec<u8>,
-    /// Of which tenant.
-    pub project: ProjectKey,
-    /// When it was made.
-    pub created_at: WallTime,
-}
-
-impl std::fmt::Debug for AccessKeyRow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccessKeyRow")
-            .field("access_key", &self.access_key)
-            .field("name", &self.name)
-            .field("role", &self.role)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the holder of a token may do. Each includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Look.
-    Viewer,
-    /// Change devices, packages and campaigns.
-    Operator,
-    /// Approve what needs a second person.
-    Approver,
-    /// Make and revoke tokens.
-    Admin,
-}
-
-/// Who did what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditRow {
-    /// Its place in the log.
-    pub seq: i64,
-    /// When.
-    pub at: WallTime,
-    /// Who.
-    pub actor: String,
-    /// What, in one word: `campaign_started`, `foreign_child_refused`.
-    pub action: String,
-    /// On what, by public id.
-    pub subject: String,
-}
-
-/// An event that was kept aside because it could not be processed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuarantinedRow {
-    /// Its place among them.
-    pub seq: i64,
-    /// Whose, by public id, if that was known.
-    pub device_id: Option<DeviceId>,
-    /// When.
-    pub at: WallTime,
-    /// As received, or a description.
-    pub payload: Vec<u8>,
-    /// What went wrong.
-    pub error: String,
-}
-
-/// The properties of one service of a device, as last reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PropertyRow {
-    /// Which service.
-    pub service_id: String,
-    /// The text of a JSON object.
-    pub properties: String,
-    /// The device's own time, as sent.
-    pub event_time: Option<String>,
-    /// When it was received.
-    pub received_at: WallTime,
-}
-
-/// A line of a device's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRow {
-    /// The device's own time, as sent.
-    pub timestamp: Option<String>,
-    /// What kind of line, in the device's words.
-    pub kind: Option<String>,
-    /// What it says.
-    pub content: String,
-    /// When it was received.
-    pub received_at: WallTime,
 }

@@ -135,10 +135,8 @@ async fn every_operation_asks_for_the_role_that_is_described() {
         let Some(role) = operation.role() else { continue };
         let method: Method = operation.method.to_ascii_uppercase().parse().unwrap();
         // The default one is not changed, whoever asks.
-        let space = match operation.path.contains("{app_id}") {
-            true => stage.space(operation.method).await,
-            false => String::new(),
-        };
+        let names_a_space = operation.path.contains("{app_id}");
+        let space = if names_a_space { stage.space(operation.method).await } else { String::new() };
         let path = |stage: &Stage, space: &str| {
             operation
                 .path

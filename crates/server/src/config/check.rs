@@ -389,7 +389,9 @@ impl Checker {
                 }
             };
             let key = format!("{}{name}", super::keys::BUCKETS);
-            self.mistakes.push(Mistake::at(&key, Some(given.text), given.origin, remedy));
+            // A password may stand where none is taken.
+            let shown = given.text.split(['?', '@']).next().map(str::to_owned);
+            self.mistakes.push(Mistake::at(&key, shown, given.origin, remedy));
         }
         buckets
     }
@@ -783,6 +785,24 @@ mod tests {
             refused[0].contains("device_ca") && refused[0].contains("it holds no certificate"),
             "{refused:?}"
         );
+    }
+
+    #[test]
+    fn a_bucket_is_named_with_what_is_wrong_and_without_a_password() {
+        let wrong = mistakes(with(&["buckets.images=s3://images?endpoint=https://me:hush@store:9000"]));
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(
+            wrong[0].contains("buckets.images = \"s3://images\"") && wrong[0].contains("endpoint is http"),
+            "{wrong:?}"
+        );
+        assert!(!wrong[0].contains("hush"), "{wrong:?}");
+        for (bucket, says) in
+            [("otaru=/tmp", "choose another name"), ("A=/tmp", "3 to 63"), ("images=tmp", "absolute path")]
+        {
+            let wrong = mistakes(with(&[&format!("buckets.{bucket}")]));
+            assert!(wrong.len() == 1 && wrong[0].contains(says), "{bucket}: {wrong:?}");
+        }
+        assert_eq!(checked(&["buckets.images=/tmp"]).engine.buckets.len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use otaru_core::WallTime;
 use otaru_proto::PackageKind;
 use serde::{Deserialize, Serialize};
 
-use super::PackageKey;
+use super::{PackageKey, Spaces};
 
 /// Bytes that are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,4 +197,17 @@ pub enum ReadOutcome {
     Delayed(String),
     /// They are not what was promised.
     Refused(String),
+}
+
+/// Which packages of a list that has the newest first are wanted; everything given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct NewestPackages {
+    /// Only of this kind.
+    pub kind: Option<PackageKind>,
+    /// Only of this product, by public id.
+    pub product_id: Option<String>,
+    /// Only of this version.
+    pub version: Option<String>,
+    /// Only of products in these.
+    pub spaces: Spaces,
 }
