@@ -80,11 +80,14 @@ class S3Store:
 
 
 class Line:
-    """Passes requests on to the store, but no bytes of objects while it is broken."""
+    """Passes requests on to the store, but no bytes of objects while it is broken. `meanwhile` is done once, after the next part
+    of an object. Tags of versions are passed on as weak ones while `is_weak`."""
 
     def __init__(self, port):
         line = self
         self.broken = threading.Event()
+        self.meanwhile = None
+        self.is_weak = False
         self.refused = 0
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -107,11 +110,14 @@ class Line:
                 self.send_response_only(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "content-length"):
-                        self.send_header(name, value)
+                        self.send_header(name, "W/" + value if name.lower() == "etag" and line.is_weak else value)
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
                 self.send_header("Content-Length", length or "0")
                 self.end_headers()
                 self.wfile.write(content)
+                meanwhile, line.meanwhile = (line.meanwhile, None) if self.command == "GET" else (None, line.meanwhile)
+                if meanwhile:
+                    meanwhile()
 
             do_GET = do_HEAD = pass_on
 
@@ -203,6 +209,34 @@ def an_image_that_cannot_be_read_yet_is_read_later(s):
         line.broken.clear()
     s.until_counted(task, success=1)
     same((device.fetched, s.show(task)[0]["status_desc"]), ([digest], ""), "then everything went as it should")
+
+
+def an_image_that_changes_while_it_is_read_is_read_from_its_beginning(s):
+    product, key, line = s.product(), s.name("folder") + "/image.bin", s.server.s3.line
+    s.server.s3.image(key, LARGE)
+    other = random.Random(key + "2").randbytes(LARGE)
+    digest = hashlib.sha256(other).hexdigest()
+    line.meanwhile = lambda: s.server.s3.client.put_object(Bucket=THERE, Key=f"{PREFIX}/{key}", Body=other)
+    package = s.ask("create_ota_package", body=package_of(s, product, FLAKY, key))["package_id"]
+    device = s.connect(s.device(product))
+    task = s.task(package, [device.id])
+    said = until(lambda: s.show(task)[0]["status_desc"] or None, "the task says why it waits")
+    check("changed while it was read" in said, "it says so", said)
+    s.until_counted(task, success=1)
+    same((line.meanwhile, device.fetched), (None, [digest]), "it is the new one, whole")
+
+
+def a_store_with_weak_tags_is_read_as_well(s):
+    product, key, line = s.product(), s.name("folder") + "/image.bin", s.server.s3.line
+    digest = s.server.s3.image(key, LARGE)
+    line.is_weak = True
+    try:
+        package = s.ask("create_ota_package", body=package_of(s, product, FLAKY, key, sign=digest))["package_id"]
+        device = s.connect(s.device(product))
+        s.until_counted(s.task(package, [device.id]), success=1)
+    finally:
+        line.is_weak = False
+    same(device.fetched, [digest], "what is in the store")
 
 
 RUNS = [value for value in list(globals().values())
